@@ -1,0 +1,1 @@
+//! The real cloud: Keystone and Nova over HTTPS.
