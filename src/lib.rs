@@ -11,4 +11,6 @@
 
 pub mod cloud;
 pub mod compile;
+pub mod event;
+pub mod journal;
 pub mod plan;
