@@ -55,6 +55,8 @@ pub enum Done {
     Moved { to: String, by: Rung, warning: Option<String> },
     /// The server is stopped and still on the host.
     Stopped,
+    /// The server stays where it is, as the last rung of its ladder says.
+    Left,
     /// The server runs again.
     Started,
     /// The server was deleted meanwhile.
