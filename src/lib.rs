@@ -10,3 +10,5 @@
 //! `ARCHITECTURE.md` has the code map, and for each room what is deliberately absent from it.
 
 pub mod cloud;
+pub mod compile;
+pub mod plan;
