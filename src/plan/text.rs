@@ -105,7 +105,7 @@ impl Template {
         let mut environment = minijinja::Environment::new();
         environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
         environment
-            .render_str(&self.text, minijinja::context! { host => minijinja::Value::from_serialize(host) })
+            .render_str(&self.text, minijinja::context! { host => minijinja::value::Serde(host) })
             .map_err(TextError::new)
     }
 }
