@@ -16,11 +16,13 @@ pub struct TextError {
     pub message: String,
     /// Where in the text, as a byte offset, when it is known.
     pub offset: Option<usize>,
+    /// The nearest known name, or what to write instead.
+    pub help: Option<String>,
 }
 
 impl TextError {
     fn new(error: impl fmt::Display) -> Self {
-        Self { message: error.to_string(), offset: None }
+        Self { message: error.to_string(), offset: None, help: None }
     }
 }
 
