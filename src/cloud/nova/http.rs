@@ -129,7 +129,7 @@ impl Request {
 #[derive(Debug)]
 pub(super) struct Reply {
     pub request_id: Option<String>,
-    /// The cloud's clock, from `Date`; ours where a proxy took the header away.
+    /// The cloud's clock at the beginning, from `Date`; ours where a proxy took the header away.
     pub at: Timestamp,
     pub body: Vec<u8>,
     /// The microversion that the service says it spoke.
@@ -138,6 +138,8 @@ pub(super) struct Reply {
 
 /// An answer, or the reason why there is none.
 struct Raw {
+    /// How long it took, since what it says may be as old as that.
+    took: Duration,
     status: u16,
     headers: HeaderMap,
     body: Vec<u8>,
@@ -350,10 +352,14 @@ impl Raw {
         self.header("x-compute-request-id").or_else(|| self.header("x-openstack-request-id"))
     }
 
+    /// The cloud's clock when the request went out, in whole seconds: rows were read at some moment before `Date`, and
+    /// a change after that moment must not be older than what is asked for next.
     fn at(&self) -> Timestamp {
         let date = self.headers.get(DATE).and_then(|value| value.to_str().ok());
         let date = date.and_then(|value| httpdate::parse_http_date(value).ok());
-        date.and_then(|date| Timestamp::try_from(date).ok()).unwrap_or_else(Timestamp::now)
+        let date = date.and_then(|date| Timestamp::try_from(date).ok()).unwrap_or_else(Timestamp::now);
+        let began = jiff::SignedDuration::try_from(self.took).ok().and_then(|took| date.checked_sub(took).ok());
+        Timestamp::from_second(began.unwrap_or(date).as_second()).unwrap_or(date)
     }
 
     fn fault(&self) -> Fault {
@@ -425,6 +431,7 @@ impl Raw {
 
 async fn exchange(client: &Client, request: reqwest::Request) -> Result<Raw, Broken> {
     let reading = request.method() == Method::GET;
+    let started = Instant::now();
     let sent = |error: &reqwest::Error| !error.is_connect() && !error.is_builder();
     let mut response =
         client.execute(request).await.map_err(|error| Broken { sent: sent(&error), cause: cause(error) })?;
@@ -442,7 +449,7 @@ async fn exchange(client: &Client, request: reqwest::Request) -> Result<Raw, Bro
             Err(error) => return Err(Broken { sent: true, cause: cause(error) }),
         }
     }
-    Ok(Raw { status, headers, body })
+    Ok(Raw { took: started.elapsed(), status, headers, body })
 }
 
 /// Attempts and waits of one request.
