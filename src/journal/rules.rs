@@ -38,6 +38,7 @@ impl<'a> Mark<'a> {
             EventKind::RunResumed { .. } => Self::Resumed,
             EventKind::RunEnded { ending, .. } => Self::Ended(*ending),
             EventKind::GraphExtended { .. }
+            | EventKind::QueueingStopped { .. }
             | EventKind::StepStarted { .. }
             | EventKind::StepIntended { .. }
             | EventKind::StepAnswered { .. }

@@ -161,6 +161,7 @@ impl<'a> Reader<'a> {
             },
             cold_timeout: self.move_timeout(&cold_timeout),
             power_timeout_s: self.duration(&fields, "power_timeout"),
+            late_arrivals_s: self.duration(&fields, "late_arrivals"),
         }
     }
 

@@ -191,6 +191,12 @@ static DRAIN: Shape = Shape {
             Kind::Duration { min_s: 1, default_s: 5 * MINUTE_S },
             "How long one stop or start of a server may take.",
         ),
+        optional(
+            "late_arrivals",
+            Kind::Duration { min_s: 0, default_s: 30 },
+            "How long after a host was disabled a build or move already on its way may still land: the host is not \
+             called empty before that.",
+        ),
     ],
 };
 

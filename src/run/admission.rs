@@ -157,8 +157,4 @@ impl Admission {
     pub fn stop_queueing(&mut self) {
         self.queue_ahead = 0;
     }
-
-    pub fn queue_ahead(&self) -> u32 {
-        self.queue_ahead
-    }
 }

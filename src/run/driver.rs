@@ -405,6 +405,7 @@ impl Driver {
             disabled_at: self.disabled_at.get(&host).copied(),
             disabled: self.engine.disabled(&host),
             stopped: server,
+            only_gives_back: !self.engine.on_host(&host).any(|node| matches!(node.step.kind, StepKind::Disable)),
             may_stay: self.may_stay(&host),
             moved: self.engine.moved_from(&host),
             folder: self.folder.clone(),

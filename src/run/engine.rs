@@ -593,7 +593,8 @@ impl Engine {
         self.on_host(host)
             .filter(|node| matches!(node.step.kind, StepKind::Move { .. }) && node.server() == Some(server))
             .flat_map(|node| &node.intents)
-            .rfind(|intent| matches!(intent, Intent::Stop { .. }))
+            .filter(|intent| matches!(intent, Intent::Stop { .. }))
+            .last()
             .cloned()
     }
 
@@ -602,7 +603,7 @@ impl Engine {
         self.on_host(host)
             .filter(|node| matches!(node.step.kind, StepKind::Disable))
             .flat_map(|node| &node.intents)
-            .next_back()
+            .last()
             .cloned()
     }
 }

@@ -154,3 +154,29 @@ fn out_of_service(host: &HostPlan, engine: &Engine, run: &RunId) -> Option<Lefto
     };
     Some(Leftover { kind: LeftoverKind::HostDisabled, host: name.clone(), server: None, what, remedy })
 }
+
+/// Servers that a run stopped on this host and has not started again, from its events.
+pub fn still_stopped(events: &[crate::event::Event], host: &str) -> Vec<String> {
+    use crate::event::EventKind;
+    let mut asked: std::collections::HashMap<&crate::compile::StepId, &str> = std::collections::HashMap::new();
+    let mut stopped: Vec<String> = Vec::new();
+    for event in events {
+        match &event.kind {
+            EventKind::StepIntended { step, intent: Intent::Stop { server } | Intent::Start { server }, .. }
+                if server.host == host =>
+            {
+                asked.insert(step, &server.id);
+            }
+            EventKind::StepSettled { step, outcome: Outcome::Done(done), .. } => {
+                let Some(server) = asked.get(step) else { continue };
+                match done {
+                    Done::Stopped if !stopped.iter().any(|known| known == server) => stopped.push((*server).to_owned()),
+                    Done::Started | Done::Gone => stopped.retain(|known| known != server),
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+    stopped
+}

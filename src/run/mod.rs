@@ -20,5 +20,5 @@ mod watch;
 pub use clock::Clock;
 pub use driver::{Begin, Ended, RunError, Setup, Stop, drive};
 pub use engine::{Effect, Engine, Node};
-pub use leftovers::leftovers;
+pub use leftovers::{leftovers, still_stopped};
 pub use state::{Illegal, StepState};

@@ -222,7 +222,7 @@ impl Task {
             }
             _ => None,
         };
-        let Some(record) = record else { return Ok(()) };
+        let Some(record) = record.cloned() else { return Ok(()) };
         let (step, attempt) = (self.cx.step.id.clone(), self.cx.attempt);
         let news = self.told.migration_id != Some(record.id) || (record.dest_host.is_some() && !self.told.to);
         if news {

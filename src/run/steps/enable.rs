@@ -14,7 +14,7 @@ pub(super) struct Enable;
 #[async_trait]
 impl Kind for Enable {
     async fn already(&mut self, cx: &Context) -> Result<Option<Done>, Trouble> {
-        if cx.disabled.is_none() && before_the_run(cx).is_none_or(|reason| run_of_reason(reason).is_none()) {
+        if cx.disabled.is_none() && !cx.only_gives_back {
             let what = "it was disabled before the run and stays so".to_owned();
             return Ok(Some(Done::Already { what }));
         }
@@ -33,8 +33,8 @@ impl Kind for Enable {
         let reason = service.disabled_reason.clone().unwrap_or_default();
         let ours = match &cx.disabled {
             Some(Intent::Disable { reason: ours, .. }) => *ours == reason,
-            // A run that only enables gives back what the run named in the reason took.
-            _ => before_the_run(cx) == Some(&reason),
+            // What is given back was taken by a run of furlough's, whichever it was.
+            _ => run_of_reason(&reason).is_some(),
         };
         if !ours {
             return Ok(fail(
@@ -79,9 +79,4 @@ impl Kind for Enable {
     fn undo(&self, _intent: &Intent) -> Undo {
         Undo::Nothing
     }
-}
-
-/// The reason the host was disabled with before this run, if it was.
-fn before_the_run(cx: &Context) -> Option<&String> {
-    cx.host.as_ref().and_then(|host| host.disabled_before.as_ref())
 }

@@ -50,6 +50,8 @@ pub struct Context {
     pub disabled: Option<Intent>,
     /// What this run's stop of the server remembered.
     pub stopped: Option<Intent>,
+    /// The graph only gives this host back: it was another run that disabled it and stopped servers there.
+    pub only_gives_back: bool,
     /// Servers that may be on the host when it is called empty.
     pub may_stay: BTreeSet<String>,
     /// How often each server was planned to leave the host, over all graphs of the run.

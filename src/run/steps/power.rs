@@ -82,7 +82,7 @@ impl Start {
 #[async_trait]
 impl Kind for Start {
     async fn already(&mut self, cx: &Context) -> Result<Option<Done>, Trouble> {
-        if cx.stopped.is_none() {
+        if cx.stopped.is_none() && !cx.only_gives_back {
             return Ok(Some(Done::Already { what: "this run did not stop it".to_owned() }));
         }
         let row = cx.watch.server(&self.server, moving::ROW_MAX_AGE).await?;

@@ -39,6 +39,18 @@ impl Wait {
     }
 }
 
+/// Whether every member of `host` it names is in the row of its compute service. A doubt costs a larger reading, never
+/// a wrong answer.
+fn asks_only_of_service(text: &str) -> bool {
+    text.match_indices("host").all(|(at, word)| {
+        let member = text[at + word.len()..].trim_start();
+        let member = member.strip_prefix('.').map(str::trim_start).unwrap_or_default();
+        ["service", "name", "zone"].iter().any(|light| {
+            member.strip_prefix(light).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+        })
+    })
+}
+
 async fn all_facts(cx: &Context) -> Result<Option<HostFacts>, Trouble> {
     let inventory = cx.cloud.inventory().await?;
     Ok(inventory.host(&cx.step.host).map(|host| host_facts(&inventory, host)))
@@ -64,7 +76,7 @@ impl Kind for Wait {
 
     async fn settle(&mut self, cx: &Context, _asked: Option<&Asked>) -> Result<Verdict, Trouble> {
         let since = *self.since.get_or_insert_with(Instant::now);
-        let facts = if self.until.asks_only_of_service() { self.service_facts(cx).await? } else { all_facts(cx).await? };
+        let facts = if asks_only_of_service(self.until.as_str()) { self.service_facts(cx).await? } else { all_facts(cx).await? };
         let holds = match facts {
             Some(facts) => self.until.holds(&facts, None).map_err(|error| Trouble::Facts(error.to_string()))?,
             None => false,
