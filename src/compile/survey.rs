@@ -240,7 +240,7 @@ fn is_out(wave_of_host: Option<&u32>, wave: u32, finish: Finish) -> bool {
 }
 
 /// Hosts that take servers from the scheduler (scheduler/filters/compute_filter.py).
-fn usable<'a>(inventory: &'a Inventory, is_out: impl Fn(&str) -> bool) -> Vec<&'a Host> {
+fn usable(inventory: &Inventory, is_out: impl Fn(&str) -> bool) -> Vec<&Host> {
     let takes = |host: &&Host| {
         host.service.status == ServiceStatus::Enabled
             && host.service.state == ServiceState::Up
