@@ -29,6 +29,8 @@ pub(super) fn select<'a>(
         let matching = matching(entry, &known, inventory, on_host)?;
         if matching.is_empty() {
             notes.push(no_match(entry, &known, inventory).to_string());
+        } else {
+            notes.extend(unmatched(entry, &known).map(|pattern| name_error(entry, pattern, &known).to_string()));
         }
         excluded.extend(matching.into_iter().map(|host| host.name.as_str()));
     }
