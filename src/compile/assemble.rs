@@ -15,7 +15,8 @@ use crate::plan::facts::HostFacts;
 /// Compiles a plan against a reading of a cloud. What stands in the way of a host or a server does not fail it: it is
 /// in [`Graph::blockers`], all of it at once.
 pub fn compile(plan: &Plan, inventory: &Inventory, cloud: &str) -> Result<Graph, CompileError> {
-    let selection = select(plan, inventory)?;
+    let on_host = servers_by_host(inventory);
+    let selection = select(plan, inventory, &on_host)?;
     let hosts: Vec<HostPlan> = selection
         .hosts
         .iter()
@@ -23,7 +24,6 @@ pub fn compile(plan: &Plan, inventory: &Inventory, cloud: &str) -> Result<Graph,
         .map(|(host, wave)| host_plan(host, wave))
         .collect();
 
-    let on_host = servers_by_host(inventory);
     let facts: Vec<HostFacts> = selection
         .hosts
         .iter()

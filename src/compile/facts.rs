@@ -111,3 +111,43 @@ fn policy_word(policy: &GroupPolicy) -> &str {
         GroupPolicy::Other(word) => word,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{cloud, group, host, server};
+    use super::*;
+
+    #[test]
+    fn a_host_in_its_own_words() {
+        let inventory = cloud(&["cmp-1", "cmp-2"], vec![server("a", "cmp-1"), server("b", "cmp-2")]);
+        let facts = host_facts(&inventory, &inventory.hosts[0]);
+        assert_eq!((facts.name.as_str(), facts.zone.as_str(), facts.servers), ("cmp-1", "az1", 1));
+        assert_eq!((facts.service.state.as_str(), facts.service.status.as_str()), ("up", "enabled"));
+        assert_eq!(facts.hypervisor.hostname, "cmp-1.example.net");
+        assert_eq!((facts.vcpus, facts.memory_used_mib), (Some(64), Some(16_384)));
+    }
+
+    #[test]
+    fn capacity_adds_up_and_is_absent_as_soon_as_a_part_is() {
+        let mut two = host("cmp-1");
+        two.hypervisors.push(two.hypervisors[0].clone());
+        assert_eq!(host_facts_of(&two, 0).vcpus, Some(128));
+        two.hypervisors[1].vcpus = None;
+        assert_eq!(host_facts_of(&two, 0).vcpus, None);
+        two.hypervisors.clear();
+        let bare = host_facts_of(&two, 0);
+        assert_eq!((bare.vcpus, bare.hypervisor.kind.as_str()), (None, ""));
+    }
+
+    #[test]
+    fn a_server_in_novas_words() {
+        let mut one = server("a", "cmp-1");
+        one.volumes = vec!["volume-1".to_owned()];
+        one.image = None;
+        let facts = server_facts(&one, Some(&group(GroupPolicy::SoftAntiAffinity, &["a"])));
+        assert_eq!((facts.status.as_str(), facts.power_state.as_str()), ("ACTIVE", "running"));
+        assert_eq!(facts.group_policy.as_deref(), Some("soft-anti-affinity"));
+        assert_eq!((facts.boot_from_volume, facts.volumes, facts.flavor.disk_gib), (true, 1, 20));
+        assert_eq!(server_facts(&one, None).group_policy, None);
+    }
+}

@@ -20,16 +20,14 @@ mod survey;
 mod waves;
 
 #[cfg(test)]
-mod fixtures;
-#[cfg(test)]
 mod tests;
 
 pub use assemble::compile;
 pub use check::{GraphError, MAX_NEEDS, MAX_STEPS};
-//pub use drift::drift;
-//pub use enable::compile_enable;
+pub use drift::drift;
+pub use enable::compile_enable;
 pub use error::CompileError;
-//pub use extend::{MAX_TIMES_PLANNED, extend};
+pub use extend::{MAX_TIMES_PLANNED, extend};
 pub use facts::{host_facts, host_facts_of, server_facts};
 pub use graph::{
     Blocker, BlockerCode, Edge, GRAPH_VERSION, Graph, HostPlan, Phase, ServerPlan, Step, StepId, StepKind,

@@ -1,11 +1,11 @@
 //! Which hosts a plan selects: entries add up in the order they are listed, each host once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::CompileError;
 use super::error::nearest;
-use super::facts::host_facts;
-use crate::cloud::{Host, Inventory};
+use super::facts::host_facts_of;
+use crate::cloud::{Host, Inventory, Server};
 use crate::plan::{HostSelector, Pattern, Plan};
 
 /// The selected hosts in the order they are taken out of service, and what is worth saying about the selection.
@@ -15,16 +15,22 @@ pub(super) struct Selection<'a> {
     pub notes: Vec<String>,
 }
 
-pub(super) fn select<'a>(plan: &Plan, inventory: &'a Inventory) -> Result<Selection<'a>, CompileError> {
+pub(super) fn select<'a>(
+    plan: &Plan,
+    inventory: &'a Inventory,
+    on_host: &BTreeMap<&str, Vec<&Server>>,
+) -> Result<Selection<'a>, CompileError> {
     let mut known: Vec<&Host> = inventory.hosts.iter().collect();
     known.sort_by(|one, other| one.name.cmp(&other.name));
     let mut notes = Vec::new();
 
     let mut excluded = BTreeSet::new();
     for entry in &plan.exclude {
-        let matching = matching(entry, &known, inventory)?;
+        let matching = matching(entry, &known, inventory, on_host)?;
         if matching.is_empty() {
             notes.push(no_match(entry, &known, inventory).to_string());
+        } else {
+            notes.extend(unmatched(entry, &known).map(|pattern| name_error(entry, pattern, &known).to_string()));
         }
         excluded.extend(matching.into_iter().map(|host| host.name.as_str()));
     }
@@ -32,7 +38,7 @@ pub(super) fn select<'a>(plan: &Plan, inventory: &'a Inventory) -> Result<Select
     let mut hosts = Vec::new();
     let mut seen = BTreeSet::new();
     for entry in &plan.hosts {
-        let matching = matching(entry, &known, inventory)?;
+        let matching = matching(entry, &known, inventory, on_host)?;
         if matching.is_empty() {
             return Err(no_match(entry, &known, inventory));
         }
@@ -57,6 +63,7 @@ fn matching<'a>(
     entry: &HostSelector,
     known: &[&'a Host],
     inventory: &Inventory,
+    on_host: &BTreeMap<&str, Vec<&Server>>,
 ) -> Result<Vec<&'a Host>, CompileError> {
     let mut hosts = Vec::new();
     for &host in known {
@@ -68,12 +75,15 @@ fn matching<'a>(
         }
         let by_condition = match &entry.when {
             None => true,
-            Some(when) => when.holds(&host_facts(inventory, host), None).map_err(|error| CompileError::Expression {
-                at: entry.at.clone(),
-                text: when.as_str().to_owned(),
-                subject: format!("host {}", host.name),
-                why: error.to_string(),
-            })?,
+            Some(when) => {
+                let servers = on_host.get(host.name.as_str()).map_or(0, Vec::len) as u64;
+                when.holds(&host_facts_of(host, servers), None).map_err(|error| CompileError::Expression {
+                    at: entry.at.clone(),
+                    text: when.as_str().to_owned(),
+                    subject: format!("host {}", host.name),
+                    why: error.to_string(),
+                })?
+            }
         };
         if by_condition {
             hosts.push(host);

@@ -1,6 +1,7 @@
 //! What surrounds a server in the reading: its group, its migrations, where the scheduler could send it while its wave
 //! is out of service. And what stands in the way of a host as a whole.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::classify::{Obstacle, Surroundings, Verdict, classify, is_bare_metal};
@@ -68,14 +69,12 @@ impl<'a> Survey<'a> {
     pub fn judge(&mut self, server: &Server, host: &HostFacts, wave: u32) -> Result<Verdict, CompileError> {
         let group = self.group_of.get(server.id.as_str()).copied();
         let rule = self.rule(server, host, group)?;
-        let places: Vec<&Host> = self
-            .destinations
-            .get(&wave)
-            .into_iter()
-            .flatten()
-            .copied()
-            .filter(|place| server.pinned_zone.as_deref().is_none_or(|zone| zone == place.zone()))
-            .collect();
+        let everywhere: &[&Host] = self.destinations.get(&wave).map_or(&[], Vec::as_slice);
+        // Few servers are pinned, and hosts are many: the common case makes no list of its own.
+        let places: Cow<'_, [&Host]> = match server.pinned_zone.as_deref() {
+            None => Cow::Borrowed(everywhere),
+            Some(zone) => everywhere.iter().copied().filter(|place| place.zone() == zone).collect(),
+        };
         let hard = group.filter(|group| group.policy == GroupPolicy::AntiAffinity);
         let room = hard.map_or(0, |group| {
             self.room(group, &places).saturating_sub(self.promised.get(&(wave, &group.id)).copied().unwrap_or(0))
@@ -240,7 +239,7 @@ fn is_out(wave_of_host: Option<&u32>, wave: u32, finish: Finish) -> bool {
 }
 
 /// Hosts that take servers from the scheduler (scheduler/filters/compute_filter.py).
-fn usable<'a>(inventory: &'a Inventory, is_out: impl Fn(&str) -> bool) -> Vec<&'a Host> {
+fn usable(inventory: &Inventory, is_out: impl Fn(&str) -> bool) -> Vec<&Host> {
     let takes = |host: &&Host| {
         host.service.status == ServiceStatus::Enabled
             && host.service.state == ServiceState::Up

@@ -121,7 +121,8 @@ fn locked_is_said_and_does_not_block() {
 #[test]
 fn each_condition_rules_out_its_rungs_on_its_releases() {
     let all = vec![Live, Cold, Stop];
-    let rows: Vec<(u16, &[(&str, &str)], Vec<Rung>)> = vec![
+    type Row = (u16, &'static [(&'static str, &'static str)], Vec<Rung>);
+    let rows: Vec<Row> = vec![
         (96, &[("accel:device_profile", "fpga")], vec![Stop]),
         (104, &[("hw:mem_encryption", "True")], vec![Cold, Stop]),
         (104, &[("hw:mem_encryption", "false")], all.clone()),
