@@ -126,6 +126,14 @@ async fn what_it_wrote_and_how_it_ended() {
 }
 
 #[tokio::test]
+async fn it_has_a_session_of_its_own() {
+    let (bench, _dir) = Bench::new();
+    // The session is its supervisor's, the process group its own.
+    let script = "test $(cut -d' ' -f6 /proc/$$/stat) = $PPID && test $(cut -d' ' -f5 /proc/$$/stat) = $$";
+    assert_eq!(bench.run(&bench.spec(script)).await, exited("", 0));
+}
+
+#[tokio::test]
 async fn arguments_are_not_for_a_shell() {
     let (bench, _dir) = Bench::new();
     let argv = ["printf", "%s|", "a b", "$(id)", "", "*"].map(str::to_owned).to_vec();
