@@ -7,6 +7,7 @@
 //! [`RunSummary`]), retries (a failed append stops a run, see [`Journal::append`]), and secrets: nothing that reaches
 //! this room ever holds one.
 
+pub(crate) mod lock;
 mod memory;
 mod rules;
 mod sqlite;

@@ -5,7 +5,7 @@
 //! needs shared memory, and the run's locks a kernel that has both processes), deletion of old runs.
 
 mod failure;
-mod lock;
+mod locks;
 mod open;
 mod writer;
 
@@ -23,7 +23,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use tokio::sync::{mpsc, oneshot};
 
 use self::failure::Failure;
-use self::lock::Locks;
+use self::locks::Locks;
 use self::writer::{Job, QUEUE, Task, Writer, ending_of};
 use super::{Claim, Journal, JournalError, RunSummary};
 use crate::event::{EVENT_VERSION, Event, RunId};

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use tokio::sync::{mpsc, oneshot};
 
 use super::failure::Failure;
-use super::lock::Locks;
+use super::locks::Locks;
 use crate::event::{Ending, Event, RunId};
 use crate::journal::JournalError;
 use crate::journal::rules::{Holder, Mark, check_order};
