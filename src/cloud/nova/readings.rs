@@ -122,7 +122,7 @@ impl Nova {
         Ok(rows)
     }
 
-    async fn read_groups(&self) -> Result<Vec<ServerGroup>, CloudError> {
+    pub(super) async fn read_groups(&self) -> Result<Vec<ServerGroup>, CloudError> {
         let mut groups: BTreeMap<String, ServerGroup> = BTreeMap::new();
         let mut offset = 0;
         for _ in 0..PAGES_MAX {
@@ -282,7 +282,7 @@ impl Nova {
 
     /// All migrations that are not over. The history may be endless, so when it does not fit one page it is asked for by
     /// status, which is a bounded number of requests.
-    async fn unfinished_migrations(&self) -> Result<Vec<Migration>, CloudError> {
+    pub(super) async fn unfinished_migrations(&self) -> Result<Vec<Migration>, CloudError> {
         let (page, _): (wire::Migrations, _) = self
             .read(Pins::MIGRATIONS, "listing migrations", |version| {
                 let request = Request::get(version, ["os-migrations"]);

@@ -39,8 +39,8 @@ const AUTH_KEYS: [&str; 23] = [
 ];
 /// Keys that change what other clients do and that this one has no use for.
 const IGNORED_KEYS: [&str; 4] = ["compute_api_version", "compute_default_microversion", "force_ipv4", "passcode"];
-/// How alike two names must be for one to be offered instead of the other (Jaro–Winkler).
-const ALIKE_MIN: f64 = 0.75;
+/// One slip in this many letters still makes a name the one that was meant; a slip in a short name always does.
+const LETTERS_PER_SLIP: usize = 3;
 
 pub(super) fn resolve(
     cloud: Option<&str>,
@@ -121,9 +121,9 @@ fn unknown_cloud(name: &str, sources: &Sources) -> CloudError {
 
 fn nearest<'a>(wanted: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known
-        .map(|name| (strsim::jaro_winkler(wanted, name), name))
-        .filter(|(alike, _)| *alike >= ALIKE_MIN)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|name| (strsim::damerau_levenshtein(wanted, name), name))
+        .filter(|(slips, name)| *slips <= (name.chars().count() / LETTERS_PER_SLIP).max(1))
+        .min_by_key(|(slips, _)| *slips)
         .map(|(_, name)| name)
 }
 
