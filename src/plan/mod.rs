@@ -20,7 +20,7 @@ pub use document::{
     Plan, Rung, ServerRule, Wait, Waves,
 };
 pub use schema::schema;
-pub use text::{Expr, Pattern, Scope, Template, TextError};
+pub use text::{Expr, Facts, Pattern, Scope, Template, TextError};
 
 /// Reads a plan from the text of a file; `file_name` only stands in the messages.
 ///
