@@ -55,11 +55,9 @@ impl Surroundings {
             Color::Never => false,
             Color::Auto => terminal && self.var("NO_COLOR").is_none() && self.var("TERM") != Some("dumb"),
         };
+        // A terminal's own width; where there is none, COLUMNS or a width that fits a log.
         let columns = self.var("COLUMNS").and_then(|columns| columns.parse().ok());
-        let width = columns.or_else(|| {
-            let (_, columns) = indicatif::TermLike::width(&console_size()).checked_sub(0).map(|width| (0, width))?;
-            terminal.then_some(columns)
-        });
+        let width = columns.or_else(|| terminal.then(|| console::Term::stderr().size_checked()).flatten().map(|size| size.1));
         Style { color, width: width.unwrap_or(WIDTH) }
     }
 

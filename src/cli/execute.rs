@@ -177,7 +177,7 @@ async fn finish(
         return Ok(());
     }
     let events: Vec<Event> = journal.read(run).await?;
-    let report = view::report(run, &events, surroundings.out_style());
+    let report = view::report(run, &view::Tally::of(&events), view::Detail::Full, surroundings.out_style());
     if output.json {
         eprint!("{report}");
         return Ok(());

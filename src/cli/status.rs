@@ -28,7 +28,9 @@ impl Status {
             }
             view::View::finish(&mut out)?;
         } else {
-            super::print(&view::status(&run, &events, surroundings.out_style()))?;
+            let tally = view::Tally::of(&events);
+            let now = jiff::Timestamp::now();
+            super::print(&view::status(&run.id, &tally, Some(run.live), now, surroundings.out_style()))?;
         }
         Ok(0)
     }

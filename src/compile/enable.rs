@@ -150,6 +150,7 @@ fn plan(hosts: &[String]) -> Result<Plan, CompileError> {
             },
             cold_timeout: one_at_a_time,
             power_timeout_s: START_TIMEOUT_S,
+            late_arrivals_s: 0,
         },
         maintain: Vec::new(),
         verify: Vec::new(),
