@@ -201,3 +201,21 @@ fn a_wave_without_any_destination_says_so_once_for_each_host() {
     assert_eq!(codes(&graph.blockers), [BlockerCode::NoDestination]);
     assert_eq!(graph.blockers[0].host, "cmp-2");
 }
+
+#[test]
+fn only_hosts_that_the_scheduler_takes_are_destinations() {
+    let unfit: [fn(&mut Host); 5] = [
+        |host| host.service.status = ServiceStatus::Disabled,
+        |host| host.service.status = ServiceStatus::Unknown,
+        |host| host.service.state = ServiceState::Down,
+        |host| host.service.forced_down = Some(true),
+        |host| host.hypervisors[0].kind = "ironic".to_owned(),
+    ];
+    for change in unfit {
+        let found = blockers(|cloud| {
+            change(&mut cloud.hosts[1]);
+            change(&mut cloud.hosts[2]);
+        });
+        assert_eq!(codes(&found), [BlockerCode::NoDestination]);
+    }
+}

@@ -228,7 +228,7 @@ fn check_steps(graph: &Graph) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn every_graph_is_sound(plan in any_plan(), inventory in any_cloud()) {

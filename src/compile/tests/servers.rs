@@ -103,7 +103,10 @@ fn someone_elses_live_migration_is_named() {
     let moving =
         Server { status: ServerStatus::Migrating, task_state: Some("migrating".to_owned()), ..server("a", "cmp-1") };
     let (_, blockers) = fate_in(moving, &[Live], |inventory| {
-        inventory.migrations = vec![migration(7, "a", MigrationStatus::Running, "cmp-1", "cmp-2")];
+        let old = migration(6, "a", MigrationStatus::Queued, "cmp-1", "cmp-3");
+        let newest = migration(7, "a", MigrationStatus::Running, "cmp-1", "cmp-2");
+        let ended = migration(8, "a", MigrationStatus::Failed, "cmp-1", "cmp-3");
+        inventory.migrations = vec![old.clone(), newest, ended, old];
     });
     assert_eq!(blockers.len(), 1);
     assert_eq!(blockers[0].code, BlockerCode::ForeignMigration);
