@@ -162,6 +162,7 @@ pub(super) fn plan(patterns: &[&str], ladder: &[Rung]) -> Plan {
             live: LiveOptions { block_migration: BlockMigration::Auto, stalled_after_s: 300, timeout },
             cold_timeout: timeout,
             power_timeout_s: 300,
+            late_arrivals_s: 30,
         },
         maintain: Vec::new(),
         verify: Vec::new(),
