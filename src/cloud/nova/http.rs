@@ -39,8 +39,8 @@ pub(super) struct Timing {
     pub connect: Duration,
     /// One reading, from connecting to its last byte. Proxies cut at about 60 s.
     pub read: Duration,
-    /// One request that changes something: below 2.34 a live migration is checked before it is answered, and a
-    /// `migrate` scheduled up to Train, each for as long as `long_rpc_timeout`'s smaller brother of 60 s and retries.
+    /// One request that changes something. Below 2.34 a live migration, and up to Train a `migrate`, is checked and
+    /// scheduled before it is answered, with several waits of `rpc_response_timeout` (60 s) for hosts that are slow.
     pub ask: Duration,
     /// No further attempt begins when this has passed.
     pub patience: Duration,
@@ -151,6 +151,13 @@ struct Broken {
     cause: String,
 }
 
+impl Broken {
+    /// A certificate that is not trusted now is not in a second either.
+    fn is_worth_another_try(&self) -> bool {
+        !self.cause.contains("invalid peer certificate")
+    }
+}
+
 pub(super) struct Transport {
     config: CloudConfig,
     timing: Timing,
@@ -203,7 +210,7 @@ impl Transport {
                     (None, CloudErrorKind::Lost { cause: broken.cause })
                 }
                 Err(broken) => {
-                    if tries.again().await {
+                    if broken.is_worth_another_try() && tries.again().await {
                         continue;
                     }
                     (None, CloudErrorKind::Unreachable { cause: tries.after(&broken.cause) })
@@ -284,7 +291,7 @@ impl Transport {
             let builder = self.reader.post(url.clone()).timeout(self.timing.read).json(&body);
             let (request_id, kind) = match self.exchange(builder).await {
                 Err(broken) => {
-                    if tries.again().await {
+                    if broken.is_worth_another_try() && tries.again().await {
                         continue;
                     }
                     (None, CloudErrorKind::Unreachable { cause: tries.after(&broken.cause) })
@@ -310,7 +317,7 @@ impl Transport {
         let answer: TokenAnswer = serde_json::from_slice(&raw.body)
             // Where, but not what: the body is not for messages.
             .map_err(|error| protocol(&format!("not a Keystone v3 token (line {})", error.line())))?;
-        let at = raw.at();
+        let at = raw.date();
         Ok(Fresh {
             token,
             compute: answer.compute(&self.config)?,
@@ -352,12 +359,17 @@ impl Raw {
         self.header("x-compute-request-id").or_else(|| self.header("x-openstack-request-id"))
     }
 
-    /// The cloud's clock when the request went out, in whole seconds: rows were read at some moment before `Date`, and
-    /// a change after that moment must not be older than what is asked for next.
-    fn at(&self) -> Timestamp {
+    /// The cloud's clock at the answer; ours where there is no header.
+    fn date(&self) -> Timestamp {
         let date = self.headers.get(DATE).and_then(|value| value.to_str().ok());
         let date = date.and_then(|value| httpdate::parse_http_date(value).ok());
-        let date = date.and_then(|date| Timestamp::try_from(date).ok()).unwrap_or_else(Timestamp::now);
+        date.and_then(|date| Timestamp::try_from(date).ok()).unwrap_or_else(Timestamp::now)
+    }
+
+    /// The cloud's clock when the request went out, in whole seconds: rows were read at some moment before `Date`, and
+    /// a change after that moment must not be older than what is asked for next.
+    fn began_at(&self) -> Timestamp {
+        let date = self.date();
         let began = jiff::SignedDuration::try_from(self.took).ok().and_then(|took| date.checked_sub(took).ok());
         Timestamp::from_second(began.unwrap_or(date).as_second()).unwrap_or(date)
     }
@@ -382,7 +394,7 @@ impl Raw {
         let seconds = header.and_then(|text| text.trim().parse().ok()).or_else(|| self.fault().retry_after_s);
         let until = || {
             let date = SystemTime::from(Timestamp::try_from(httpdate::parse_http_date(header?).ok()?).ok()?);
-            date.duration_since(SystemTime::from(self.at())).ok()
+            date.duration_since(SystemTime::from(self.date())).ok()
         };
         seconds.map(Duration::from_secs).or_else(until)
     }
@@ -422,7 +434,7 @@ impl Raw {
         });
         Reply {
             request_id: self.request_id(),
-            at: self.at(),
+            at: self.began_at(),
             version: version.or_else(|| self.header("X-OpenStack-Nova-API-Version")),
             body: self.body,
         }

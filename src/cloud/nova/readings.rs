@@ -208,10 +208,7 @@ impl Nova {
 
     pub(super) async fn read_server(&self, id: &str) -> Result<Option<Server>, CloudError> {
         let read = self.read(Pins::SERVERS, "reading a server", |version| Request::get(version, ["servers", id]));
-        let row = match missing(read.await, id)? {
-            Some((OneServer { server }, _)) => server,
-            None => return Ok(None),
-        };
+        let Some((OneServer { server: row }, _)) = missing(read.await, id)? else { return Ok(None) };
         self.check_hosts_shown(std::slice::from_ref(&row))?;
         let server = self.with_flavors(vec![row]).await?.pop();
         Ok(server.filter(|server| server.status != ServerStatus::Deleted))
@@ -232,7 +229,9 @@ impl Nova {
         Ok(reading)
     }
 
-    /// In the order of their ids. `status` is a filter that only the inventory uses.
+    /// In the order of their ids. `status` is a filter that only the inventory uses. `changes-since` compares
+    /// `updated_at`, which a record has only from its first change on (db/main/api.py `migration_get_all_by_filters`): a
+    /// record fresh in `accepted` is not among the changed ones.
     async fn list_migrations(
         &self,
         query: &MigrationQuery,

@@ -22,7 +22,7 @@ const FOREIGN_PREFIXES: [&str; 3] = ["OS_TEST", "OS_STD", "OS_LOG"];
 pub(super) enum Node {
     Empty,
     Text(String),
-    List(Vec<Node>),
+    List(Vec<Self>),
     Map(Tree),
 }
 

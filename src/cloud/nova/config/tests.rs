@@ -23,7 +23,7 @@ fn load(cloud: Option<&str>, files: &[(&str, &str)], vars: &[(&str, &str)]) -> R
     let environment = Environment {
         vars: vars.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         home: Some(PathBuf::from("/home/op")),
-        working_dir: PathBuf::from("/work"),
+        working_dir: PathBuf::from("/srv/here"),
         read: &read,
     };
     CloudConfig::load(cloud, &environment)
@@ -80,9 +80,9 @@ fn the_first_file_of_the_search_list_is_used_and_no_other() {
         |name: &str| format!("clouds: {{{name}: {{auth: {{auth_url: 'https://k', user_id: u, password: p}}}}}}");
     let paths = [
         "/else/c.yaml",
-        "/work/clouds.yaml",
-        "/work/clouds.yml",
-        "/work/clouds.json",
+        "/srv/here/clouds.yaml",
+        "/srv/here/clouds.yml",
+        "/srv/here/clouds.json",
         FILE,
         "/etc/xdg/openstack/clouds.yaml",
         "/etc/openstack/clouds.yaml",
@@ -97,10 +97,10 @@ fn the_first_file_of_the_search_list_is_used_and_no_other() {
 
 #[test]
 fn a_file_that_may_not_be_read_is_passed_over_aloud_and_a_broken_one_is_an_error() {
-    let config = ok(None, &[("/work/clouds.yaml", "DENIED"), (FILE, &prod("", ""))], &[]);
-    assert!(config.warnings[0].starts_with("/work/clouds.yaml may not be read"), "{:?}", config.warnings);
-    let broken = message(None, &[("/work/clouds.yaml", "clouds: [}"), (FILE, &prod("", ""))], &[]);
-    assert!(broken.starts_with("/work/clouds.yaml: is not YAML"), "{broken}");
+    let config = ok(None, &[("/srv/here/clouds.yaml", "DENIED"), (FILE, &prod("", ""))], &[]);
+    assert!(config.warnings[0].starts_with("/srv/here/clouds.yaml may not be read"), "{:?}", config.warnings);
+    let broken = message(None, &[("/srv/here/clouds.yaml", "clouds: [}"), (FILE, &prod("", ""))], &[]);
+    assert!(broken.starts_with("/srv/here/clouds.yaml: is not YAML"), "{broken}");
 }
 
 #[test]
@@ -189,13 +189,13 @@ fn a_region_is_chosen_with_its_values_and_an_unknown_one_is_named() {
 fn certificates_are_read_and_verification_is_only_off_when_the_entry_says_so() {
     let more = "    cacert: ca.pem\n    cert: ~/me.pem\n    key: /me.key\n    api_timeout: 30\n";
     let text = prod("", more);
-    let files = [(FILE, text.as_str()), ("/work/ca.pem", "CA"), ("/home/op/me.pem", "CERT"), ("/me.key", "KEY")];
+    let files = [(FILE, text.as_str()), ("/srv/here/ca.pem", "CA"), ("/home/op/me.pem", "CERT"), ("/me.key", "KEY")];
     let config = ok(None, &files, &[]);
     assert_eq!(config.tls.ca.as_ref().map(|pem| pem.content.expose_secret()), Some("CA"));
     assert_eq!(config.tls.identity.as_ref().map(|pem| pem.content.expose_secret()), Some("CERT\nKEY"));
     assert_eq!(config.timeout, Some(Duration::from_secs(30)));
     let missing = message(None, &files[..1], &[]);
-    assert!(missing.starts_with(&format!("`cacert` of cloud `prod` of {FILE} names /work/ca.pem")), "{missing}");
+    assert!(missing.starts_with(&format!("`cacert` of cloud `prod` of {FILE} names /srv/here/ca.pem")), "{missing}");
     for more in ["    verify: false\n", "    insecure: 'True'\n", "    verify: no\n    cacert: nowhere.pem\n"] {
         let config = ok(None, &[(FILE, &prod("", more))], &[]);
         assert!(!config.tls.verify);
@@ -207,7 +207,7 @@ fn certificates_are_read_and_verification_is_only_off_when_the_entry_says_so() {
 fn every_mistake_names_its_place_and_its_remedy() {
     let text = prod("", "");
     let place = format!("cloud `prod` of {FILE}");
-    let none = "no clouds.yaml was found (looked for /work/clouds.yaml";
+    let none = "no clouds.yaml was found (looked for /srv/here/clouds.yaml";
     for (cloud, file, vars, expected) in [
         (
             Some("prdo"),

@@ -93,7 +93,7 @@ async fn a_young_token_serves_many_changes_and_an_old_one_none() {
         }
         assert_eq!(tokens_asked(&server).await, tokens, "{ends}");
     }
-    // A token of two seconds is past its half after one.
+    // A token of less than a second is past its half after some of it.
     let server = MockServer::start().await;
     let token = token_answer(&server, "2026-11-23T08:00:00.4Z");
     Mock::given(path("/v3/auth/tokens")).respond_with(token).mount(&server).await;
@@ -102,7 +102,8 @@ async fn a_young_token_serves_many_changes_and_an_old_one_none() {
     let nova = connect(&server).await;
     tokio::time::sleep(Duration::from_millis(250)).await;
     nova.ask(&stop()).await.unwrap();
-    assert_eq!(tokens_asked(&server).await, 2);
+    // More on a machine so slow that connecting alone takes that long.
+    assert!(tokens_asked(&server).await >= 2);
 }
 
 #[tokio::test]
@@ -177,15 +178,15 @@ async fn a_change_answered_by_a_failing_proxy_or_with_500_is_lost() {
     }
 }
 
-#[tokio::test]
-async fn a_change_is_lost_when_the_connection_breaks_after_it_was_sent() {
-    let server = cloud("2.96").await;
+/// A compute API that says what it offers and then cuts every connection as soon as a request is on it; after `lives`
+/// connections it is not there any more. Gives back how many changes arrived.
+fn failing_compute(lives: usize) -> (Url, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let compute = format!("http://{}/v2.1", listener.local_addr().unwrap());
-    let posts = Arc::new(AtomicUsize::new(0));
-    let seen = Arc::clone(&posts);
+    let url = Url::parse(&format!("http://{}/v2.1", listener.local_addr().unwrap())).unwrap();
+    let changes = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&changes);
     std::thread::spawn(move || {
-        for stream in listener.incoming() {
+        for stream in listener.incoming().take(lives) {
             let mut stream = stream.unwrap();
             let mut head = [0; 4096];
             let length = stream.read(&mut head).unwrap();
@@ -198,21 +199,31 @@ async fn a_change_is_lost_when_the_connection_breaks_after_it_was_sent() {
             stream.write_all(format!("{answer}{version}").as_bytes()).unwrap();
         }
     });
-    let config = CloudConfig { compute_endpoint: Some(Url::parse(&compute).unwrap()), ..config(&server) };
-    let nova = Nova::connect_with(config, quick()).await.unwrap();
+    (url, changes)
+}
+
+#[tokio::test]
+async fn a_change_is_lost_when_the_connection_breaks_after_it_was_sent() {
+    let server = cloud("2.96").await;
+    let (url, changes) = failing_compute(9);
+    let nova =
+        Nova::connect_with(CloudConfig { compute_endpoint: Some(url), ..config(&server) }, quick()).await.unwrap();
     let error = nova.ask(&stop()).await.unwrap_err();
     assert!(error.is_lost(), "{error}");
-    assert_eq!(posts.load(Ordering::SeqCst), 1);
+    assert_eq!(changes.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
 async fn a_change_that_never_left_is_unreachable_and_not_lost() {
     let server = cloud("2.96").await;
-    let nova = connect(&server).await;
-    drop(server);
+    let (url, changes) = failing_compute(1);
+    let nova =
+        Nova::connect_with(CloudConfig { compute_endpoint: Some(url), ..config(&server) }, quick()).await.unwrap();
     let error = nova.ask(&stop()).await.unwrap_err();
     assert!(matches!(error.kind, CloudErrorKind::Unreachable { .. }), "{error}");
+    assert!(error.to_string().contains("onnection refused"), "{error}");
     shows_no_secret(&error);
+    assert_eq!(changes.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
