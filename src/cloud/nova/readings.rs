@@ -226,6 +226,9 @@ impl Nova {
                 // A row without times is kept: it is not known to be old.
                 && query.changed_since.is_none_or(|since| changed(row).is_none_or(|at| at >= since))
         });
+        if let Some(newest) = query.newest.and_then(|newest| usize::try_from(newest).ok()) {
+            reading.rows.drain(..reading.rows.len().saturating_sub(newest));
+        }
         Ok(reading)
     }
 
@@ -246,14 +249,18 @@ impl Nova {
                 request = request.with("status", status.as_str());
             }
             if version >= Microversion::v2(59) {
-                request = request.with("limit", ROWS_PAGE.to_string());
+                // Newest first from 2.59, so the newest few are one short page.
+                let limit = query.newest.unwrap_or(ROWS_PAGE).min(ROWS_PAGE);
+                request = request.with("limit", limit.to_string());
                 if let Some(since) = query.changed_since {
                     request = request.with("changes-since", since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
                 }
             }
             request
         };
-        let split = |page: wire::Migrations| (page.migrations, has_next(&page.migrations_links));
+        let split = |page: wire::Migrations| {
+            (page.migrations, query.newest.is_none() && has_next(&page.migrations_links))
+        };
         let marker = |row: &MigrationRow| row.uuid.clone();
         let reading = self.pages(Pins::MIGRATIONS, "listing migrations", make, split, marker).await?;
         let mut rows: Vec<Migration> = reading.rows.into_iter().map(Migration::from).collect();

@@ -244,6 +244,7 @@ async fn migrations_are_filtered_again_because_old_clouds_ignore_the_question() 
     assert_eq!(ids(MigrationQuery { host: Some("cmp04".to_owned()), ..Default::default() }).await, [3]);
     let since = Some("2026-11-23T07:59:21Z".parse().unwrap());
     assert_eq!(ids(MigrationQuery { changed_since: since, ..Default::default() }).await, [2, 3]);
+    assert_eq!(ids(MigrationQuery { newest: Some(1), ..Default::default() }).await, [3]);
     let sent = received(&server, "GET").await;
     assert!(sent.iter().all(|it| it.url.query().is_none_or(|query| !query.contains("limit"))));
 }
