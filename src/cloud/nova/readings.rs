@@ -250,7 +250,8 @@ impl Nova {
             }
             if version >= Microversion::v2(59) {
                 // Newest first from 2.59, so the newest few are one short page.
-                let limit = query.newest.unwrap_or(ROWS_PAGE).min(ROWS_PAGE);
+                let newest = query.newest.and_then(|newest| usize::try_from(newest).ok());
+                let limit = newest.unwrap_or(ROWS_PAGE).min(ROWS_PAGE);
                 request = request.with("limit", limit.to_string());
                 if let Some(since) = query.changed_since {
                     request = request.with("changes-since", since.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
