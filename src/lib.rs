@@ -14,3 +14,4 @@ pub mod compile;
 pub mod event;
 pub mod journal;
 pub mod plan;
+pub mod view;
