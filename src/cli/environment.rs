@@ -57,7 +57,8 @@ impl Surroundings {
         };
         // A terminal's own width; where there is none, COLUMNS or a width that fits a log.
         let columns = self.var("COLUMNS").and_then(|columns| columns.parse().ok());
-        let width = columns.or_else(|| terminal.then(|| console::Term::stderr().size_checked()).flatten().map(|size| size.1));
+        let width =
+            columns.or_else(|| terminal.then(|| console::Term::stderr().size_checked()).flatten().map(|size| size.1));
         Style { color, width: width.unwrap_or(WIDTH) }
     }
 
@@ -111,7 +112,11 @@ impl Surroundings {
     pub(super) fn commands(&self) -> Result<Supervised, Failure> {
         let mut folder = self.journal_path()?.into_os_string();
         folder.push(".commands");
-        let exe = if Path::new("/proc/self/exe").exists() { PathBuf::from("/proc/self/exe") } else { std::env::current_exe()? };
+        let exe = if Path::new("/proc/self/exe").exists() {
+            PathBuf::from("/proc/self/exe")
+        } else {
+            std::env::current_exe()?
+        };
         Ok(Supervised::new(Path::new(&folder), &exe)?)
     }
 

@@ -117,7 +117,8 @@ fn view_for(surroundings: &Surroundings, output: &Output) -> Box<dyn View + Send
 /// Asks the person at the terminal; without one, `--yes` is the only consent.
 fn ask(surroundings: &Surroundings, graph: &Graph) -> Result<(), Failure> {
     if !surroundings.can_ask() {
-        return Err(Failure::usage("there is no terminal to ask on, and nothing was changed").remedy("say --yes to go on without asking"));
+        return Err(Failure::usage("there is no terminal to ask on, and nothing was changed")
+            .remedy("say --yes to go on without asking"));
     }
     eprint!("{}", view::preview(graph, surroundings.err_style()));
     eprint!("\nType yes to begin: ");
@@ -132,8 +133,11 @@ fn ask(surroundings: &Surroundings, graph: &Graph) -> Result<(), Failure> {
 
 /// The first Ctrl-C (or SIGTERM) starts nothing new, the second waits for nothing more.
 async fn listen(stop: watch::Sender<Option<Stop>>, run: RunId) {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
-        eprintln!("warning: signals cannot be listened to; Ctrl-C ends furlough at once, and `furlough resume {run}` goes on");
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        eprintln!(
+            "warning: signals cannot be listened to; Ctrl-C ends furlough at once, and `furlough resume {run}` goes on"
+        );
         return;
     };
     for (wish, words) in [
@@ -152,9 +156,8 @@ async fn listen(stop: watch::Sender<Option<Stop>>, run: RunId) {
 /// Gives up the leases of hosts that are no longer out of service.
 async fn release(journal: &dyn Journal, run: &RunId, hosts: &[String], ended: &Ended) -> Result<(), Failure> {
     for host in hosts {
-        let kept = ended.leftovers.iter().any(|left| {
-            left.host == *host && !matches!(left.kind, LeftoverKind::LeftByPlan)
-        });
+        let kept =
+            ended.leftovers.iter().any(|left| left.host == *host && !matches!(left.kind, LeftoverKind::LeftByPlan));
         let in_flight = ended.in_flight.iter().any(|step| step.0.starts_with(&format!("{host}/")));
         if !kept && !in_flight {
             journal.release(run, host).await?;
@@ -173,7 +176,9 @@ async fn finish(
 ) -> Result<(), Failure> {
     if let Some(why) = &ended.journal_failed {
         eprintln!("error: {why}");
-        eprintln!("what was asked goes on in the cloud; when the journal can be written again, `furlough resume {run}` looks at it");
+        eprintln!(
+            "what was asked goes on in the cloud; when the journal can be written again, `furlough resume {run}` looks at it"
+        );
         return Ok(());
     }
     let events: Vec<Event> = journal.read(run).await?;

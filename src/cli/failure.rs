@@ -41,7 +41,8 @@ impl Failure {
     /// For standard error, ending with a newline.
     pub(super) fn render(&self) -> String {
         let message = self.message.trim_end();
-        let mut text = if message.starts_with("error") { format!("{message}\n") } else { format!("error: {message}\n") };
+        let mut text =
+            if message.starts_with("error") { format!("{message}\n") } else { format!("error: {message}\n") };
         if let Some(remedy) = &self.remedy {
             text.push_str(&format!("help: {remedy}\n"));
         }
@@ -61,8 +62,9 @@ impl From<CloudError> for Failure {
         let message = error.to_string();
         match &error.kind {
             CloudErrorKind::Config { message } => Self::usage(message.clone()),
-            CloudErrorKind::Unauthenticated { .. } => Self::blocked(message)
-                .remedy("check the user, project and password of this clouds.yaml entry; Keystone does not say which is wrong"),
+            CloudErrorKind::Unauthenticated { .. } => Self::blocked(message).remedy(
+                "check the user, project and password of this clouds.yaml entry; Keystone does not say which is wrong",
+            ),
             CloudErrorKind::Refused { status: 403, .. } => {
                 Self::blocked(message).remedy("furlough needs the admin role in the project of its credentials")
             }

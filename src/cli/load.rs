@@ -27,7 +27,8 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Failure> {
     // A plan is YAML that begins with its version; only a compiled plan begins like a JSON object.
     if text.trim_start().starts_with('{') {
         let graph = Graph::read(&text).map_err(|error| {
-            Failure::usage(format!("{name}: {error}")).remedy("a plan is YAML; a compiled plan comes from `furlough plan -o FILE`")
+            Failure::usage(format!("{name}: {error}"))
+                .remedy("a plan is YAML; a compiled plan comes from `furlough plan -o FILE`")
         })?;
         return Ok(Loaded::Compiled(Box::new(graph)));
     }
@@ -40,7 +41,8 @@ fn read(path: &Path) -> Result<String, Failure> {
     let name = path.display();
     let unreadable = |error: std::io::Error| Failure::usage(format!("cannot read {name}: {error}"));
     let mut bytes = Vec::new();
-    let limit = if path.extension().is_some_and(|extension| extension == "json") { GRAPH_BYTES_MAX } else { PLAN_BYTES_MAX };
+    let limit =
+        if path.extension().is_some_and(|extension| extension == "json") { GRAPH_BYTES_MAX } else { PLAN_BYTES_MAX };
     let read = if path == Path::new("-") {
         std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes)
     } else {

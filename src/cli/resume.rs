@@ -25,7 +25,10 @@ impl Resume {
         }
         let events = journal.read(&run.id).await?;
         let Some(EventKind::RunStarted { graph, .. }) = events.first().map(|event| &event.kind) else {
-            return Err(Failure::failed(format!("the journal of {} does not begin with its graph: it is damaged", run.id)));
+            return Err(Failure::failed(format!(
+                "the journal of {} does not begin with its graph: it is damaged",
+                run.id
+            )));
         };
         let hosts: Vec<String> = graph.hosts.iter().map(|host| host.name.clone()).collect();
         // The name `envvars` stands for the OS_* variables, which are no entry of a file.

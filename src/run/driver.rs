@@ -48,7 +48,9 @@ pub enum Begin {
         folder: PathBuf,
     },
     /// From everything its journal holds.
-    Resume { events: Vec<Event> },
+    Resume {
+        events: Vec<Event>,
+    },
 }
 
 /// What the operator wants of a run under way, in the order of urgency.

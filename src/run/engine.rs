@@ -214,11 +214,8 @@ impl Engine {
 
     fn advance(&mut self, at: usize, event: &EventKind, effects: &mut Vec<Effect>) -> Result<(), Illegal> {
         let node = &mut self.nodes[at];
-        let illegal = || Illegal::Transition {
-            step: node.step.id.clone(),
-            state: node.state,
-            event: state::name(event),
-        };
+        let illegal =
+            || Illegal::Transition { step: node.step.id.clone(), state: node.state, event: state::name(event) };
         let became = state::next(node.state, event).ok_or_else(illegal)?;
         let expected = if matches!(event, EventKind::StepStarted { .. }) { node.attempt + 1 } else { node.attempt };
         if let Some(found) = attempt_of(event)
@@ -330,7 +327,8 @@ impl Engine {
         let starts: Vec<usize> = starts.collect();
         self.candidates.extend(starts);
         if self.open_in_wave.get(&wave).is_none_or(|&open| open == 0) {
-            let disables = self.nodes.iter().enumerate().filter(|(_, node)| matches!(node.step.kind, StepKind::Disable));
+            let disables =
+                self.nodes.iter().enumerate().filter(|(_, node)| matches!(node.step.kind, StepKind::Disable));
             let disables: Vec<usize> = disables.map(|(at, _)| at).collect();
             self.candidates.extend(disables);
         }

@@ -21,9 +21,17 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 /// What a task tells the driver.
 pub(super) enum Message {
     /// Make this durable, then answer. An error means that nothing new may be asked.
-    Record { kind: EventKind, done: oneshot::Sender<Result<(), Stopped>> },
+    Record {
+        kind: EventKind,
+        done: oneshot::Sender<Result<(), Stopped>>,
+    },
     /// Servers that no graph holds: make them one. Answers the outcome that stands in its way, if one does.
-    Extend { host: String, servers: Vec<Server>, inventory: Box<Inventory>, done: oneshot::Sender<Option<Outcome>> },
+    Extend {
+        host: String,
+        servers: Vec<Server>,
+        inventory: Box<Inventory>,
+        done: oneshot::Sender<Option<Outcome>>,
+    },
     Progress(Progress),
 }
 

@@ -388,7 +388,8 @@ impl State {
         let mut ended: HashMap<String, u32> = HashMap::new();
         for row in rows {
             let follow = self.follows.get(&row.server);
-            if follow.is_none() && !self.migrations.contains_key(&row.server) && !self.servers.contains_key(&row.server) {
+            if follow.is_none() && !self.migrations.contains_key(&row.server) && !self.servers.contains_key(&row.server)
+            {
                 continue;
             }
             let copying = matches!(row.status, MigrationStatus::Running | MigrationStatus::RunningPostCopy);

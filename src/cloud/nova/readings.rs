@@ -259,9 +259,8 @@ impl Nova {
             }
             request
         };
-        let split = |page: wire::Migrations| {
-            (page.migrations, query.newest.is_none() && has_next(&page.migrations_links))
-        };
+        let split =
+            |page: wire::Migrations| (page.migrations, query.newest.is_none() && has_next(&page.migrations_links));
         let marker = |row: &MigrationRow| row.uuid.clone();
         let reading = self.pages(Pins::MIGRATIONS, "listing migrations", make, split, marker).await?;
         let mut rows: Vec<Migration> = reading.rows.into_iter().map(Migration::from).collect();

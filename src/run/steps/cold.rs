@@ -177,12 +177,14 @@ fn under_way(
     let timeout_s = moving::timeout_s(timeout, before);
     if since_s < timeout_s {
         // Every fourth of its time the row is read besides, for the error that leaves the record as it is.
-        let look = since_s >= timeout_s / 4 && seen.server_as_of.is_none_or(|at| at.elapsed().as_secs() > timeout_s / 4);
+        let look =
+            since_s >= timeout_s / 4 && seen.server_as_of.is_none_or(|at| at.elapsed().as_secs() > timeout_s / 4);
         return Verdict::Wait(if look { Want::Server } else { Want::Migration });
     }
     Verdict::Settled(Outcome::Unknown {
         reason: format!("its cold migration is still {} after {since_s} s, and nova cannot abort one", record.status),
-        remedy: "see that it ends (`openstack server migration list`), then resume: it is adopted where it stands".to_owned(),
+        remedy: "see that it ends (`openstack server migration list`), then resume: it is adopted where it stands"
+            .to_owned(),
     })
 }
 

@@ -62,17 +62,17 @@ impl Kind for Run {
 
     async fn settle(&mut self, cx: &Context, asked: Option<&Asked>) -> Result<Verdict, Trouble> {
         let Some(asked) = asked else { return Ok(Verdict::Pause(0)) };
-        let Intent::Command { key, timeout_s, .. } = &asked.intent else { return Err(super::unexpected(&asked.intent)) };
+        let Intent::Command { key, timeout_s, .. } = &asked.intent else {
+            return Err(super::unexpected(&asked.intent));
+        };
         let outcome = match cx.commands.state(key).await? {
             CommandState::Running => return Ok(Verdict::Pause(LOOK_AGAIN_MS)),
             CommandState::NeverStarted if asked.since_s() < NEVER_STARTED_AFTER_S => {
                 return Ok(Verdict::Pause(LOOK_AGAIN_MS));
             }
-            CommandState::NeverStarted => Outcome::Retryable {
-                reason: "it was never started".to_owned(),
-                fault: None,
-                again_after_s: Some(0),
-            },
+            CommandState::NeverStarted => {
+                Outcome::Retryable { reason: "it was never started".to_owned(), fault: None, again_after_s: Some(0) }
+            }
             CommandState::Exited(output) if output.exit_code == Some(0) => Outcome::Done(Done::Ran { output }),
             CommandState::Exited(output) => Outcome::Failed {
                 reason: match output.exit_code {
@@ -86,7 +86,8 @@ impl Kind for Run {
             CommandState::TimedOut(output) => Outcome::Failed {
                 reason: format!("`{}` was ended after {timeout_s} s", self.argv.join(" ")),
                 fault: None,
-                remedy: "see its output; raise its timeout or mend what it waits for, then resume runs it again".to_owned(),
+                remedy: "see its output; raise its timeout or mend what it waits for, then resume runs it again"
+                    .to_owned(),
                 output: Some(output),
             },
             CommandState::Lost => Outcome::Failed {

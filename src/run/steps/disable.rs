@@ -61,11 +61,7 @@ impl Kind for Disable {
 
     async fn act(&mut self, cx: &Context, intent: &Intent) -> Result<Accepted, Trouble> {
         let Intent::Disable { host, service_id, reason, .. } = intent else { return Err(super::unexpected(intent)) };
-        let ask = Ask::DisableService {
-            host: host.clone(),
-            service_id: service_id.clone(),
-            reason: reason.clone(),
-        };
+        let ask = Ask::DisableService { host: host.clone(), service_id: service_id.clone(), reason: reason.clone() };
         super::ask(cx, ask).await
     }
 

@@ -8,7 +8,9 @@ use tokio::time::Instant;
 
 use super::disable::service;
 use super::{Asked, Context, Intended, Kind, Trouble, Undo, Verdict};
-use crate::cloud::{Accepted, Migration, MigrationQuery, MigrationStatus, Server, ServerQuery, ServerStatus, ServiceStatus};
+use crate::cloud::{
+    Accepted, Migration, MigrationQuery, MigrationStatus, Server, ServerQuery, ServerStatus, ServiceStatus,
+};
 use crate::event::{Done, Intent, Outcome};
 
 /// Between the two readings: longer than Nova needs from claiming a host to showing the server there.
@@ -110,7 +112,10 @@ enum Left {
     /// Something that ends by itself.
     Passing(String),
     Servers(Vec<Server>),
-    Owed { server: String, record: u64 },
+    Owed {
+        server: String,
+        record: u64,
+    },
 }
 
 /// Milliseconds to wait before the second reading may be made.

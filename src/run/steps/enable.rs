@@ -28,7 +28,10 @@ impl Kind for Enable {
             Intended::Settled(Outcome::Failed { reason, fault: None, remedy, output: None })
         };
         let Some(service) = service(cx).await? else {
-            return Ok(fail(format!("{host} has no nova-compute service any more"), "start nova-compute there".to_owned()));
+            return Ok(fail(
+                format!("{host} has no nova-compute service any more"),
+                "start nova-compute there".to_owned(),
+            ));
         };
         let reason = service.disabled_reason.clone().unwrap_or_default();
         let ours = match &cx.disabled {

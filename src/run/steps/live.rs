@@ -185,9 +185,10 @@ fn withdrawing(record: &Migration, asked: &Asked, seen: &Seen, why: &str) -> Ver
     };
     Verdict::Settled(Outcome::Unknown {
         reason: format!("{why}; the abort was {answer}, and migration {} is still {}", record.id, record.status),
-        remedy: "the source's or destination's nova-compute may be dead: bring it back, see that the migration ends, then \
+        remedy:
+            "the source's or destination's nova-compute may be dead: bring it back, see that the migration ends, then \
                  resume"
-            .to_owned(),
+                .to_owned(),
     })
 }
 

@@ -106,7 +106,10 @@ pub enum Verdict {
     Then(Intent),
     Settled(Outcome),
     /// Servers that no graph of this run holds. They become a child graph; then this is the outcome.
-    Found { servers: Vec<Server>, then: Outcome },
+    Found {
+        servers: Vec<Server>,
+        then: Outcome,
+    },
 }
 
 /// What has to be remembered before acting.

@@ -74,16 +74,9 @@ pub(super) fn not_now(row: &Server, allowed: &[ServerStatus]) -> Option<Outcome>
 /// What a refused request means for a server.
 pub(super) fn refused(trouble: &Trouble) -> Option<Outcome> {
     let Trouble::Cloud(error) = trouble else { return None };
-    let retry = |again_after_s| {
-        Some(Outcome::Retryable { reason: error.to_string(), fault: None, again_after_s })
-    };
+    let retry = |again_after_s| Some(Outcome::Retryable { reason: error.to_string(), fault: None, again_after_s });
     let fail = |remedy: &str| {
-        Some(Outcome::Failed {
-            reason: error.to_string(),
-            fault: None,
-            remedy: remedy.to_owned(),
-            output: None,
-        })
+        Some(Outcome::Failed { reason: error.to_string(), fault: None, remedy: remedy.to_owned(), output: None })
     };
     match &error.kind {
         CloudErrorKind::Refused { refusal, .. } => match refusal {
@@ -167,9 +160,10 @@ pub(super) fn contradiction(row: &Server, says: &str) -> Outcome {
             row.host.as_deref().unwrap_or("no host"),
             row.task_state.as_deref().map(|task| format!(" with task {task}")).unwrap_or_default()
         ),
-        remedy: "do not reset its state and do not reboot either host: its guest may run on the other one; find it with \
+        remedy:
+            "do not reset its state and do not reboot either host: its guest may run on the other one; find it with \
                  `virsh list` on both, then resume"
-            .to_owned(),
+                .to_owned(),
     }
 }
 

@@ -76,7 +76,11 @@ impl Kind for Wait {
 
     async fn settle(&mut self, cx: &Context, _asked: Option<&Asked>) -> Result<Verdict, Trouble> {
         let since = *self.since.get_or_insert_with(Instant::now);
-        let facts = if asks_only_of_service(self.until.as_str()) { self.service_facts(cx).await? } else { all_facts(cx).await? };
+        let facts = if asks_only_of_service(self.until.as_str()) {
+            self.service_facts(cx).await?
+        } else {
+            all_facts(cx).await?
+        };
         let holds = match facts {
             Some(facts) => self.until.holds(&facts, None).map_err(|error| Trouble::Facts(error.to_string()))?,
             None => false,
