@@ -341,12 +341,11 @@ fn conditions() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// What the check lets through comes out true or false when everything is known and is the number it should be.
     #[test]
     fn a_checked_condition_does_not_fail_on_kinds(text in conditions()) {
-        let Ok(expression) = Expr::parse(&text, Scope::Server) else { return Ok(()) };
         let server = ServerFacts {
             task_state: Some("x".to_owned()),
             locked: Some(false),
@@ -355,9 +354,14 @@ proptest! {
             flavor: FlavorFacts { extra_specs: BTreeMap::from([("x".to_owned(), "1".to_owned())]), ..server().flavor },
             ..server()
         };
-        if let Err(error) = expression.holds(&host(), Some(&server)) {
-            let of_values = ["int", "double", "zero", "Overflow", "out of bounds", "overflow"];
-            prop_assert!(of_values.iter().any(|word| error.message.contains(word)) && !error.message.contains("overload"), "{}", error);
+        // Most are no condition by themselves; one of these makes one of them.
+        for form in ["@", "(@) == (@)", "(@) in [@]", "(@) < (@)", "size(@) >= 0", "(@).exists(tag, true)"] {
+            let Ok(expression) = Expr::parse(&form.replace('@', &text), Scope::Server) else { continue };
+            if let Err(error) = expression.holds(&host(), Some(&server)) {
+                let of_values = ["int", "double", "zero", "verflow", "out of bounds"];
+                let excused = of_values.iter().any(|word| error.message.contains(word));
+                prop_assert!(excused && !error.message.contains("overload"), "{}", error);
+            }
         }
     }
 }
