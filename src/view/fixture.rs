@@ -532,3 +532,10 @@ pub(super) fn is_harmless(text: &str) -> bool {
     text.chars()
         .all(|c| c == '\n' || !(c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')))
 }
+
+/// The text without the colours that views give it.
+pub(super) fn without_color(text: &str) -> String {
+    ["0", "1", "2", "31", "32", "33"]
+        .iter()
+        .fold(text.to_owned(), |text, code| text.replace(&format!("\u{1b}[{code}m"), ""))
+}

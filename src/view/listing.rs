@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use super::Style;
 use super::teller::ending_words;
-use super::text::{Align, Page, Table, Tone, count, mib, moment};
+use super::text::{Align, Page, Table, Tone, count, moment};
 use crate::cloud::{Host, Inventory, Server, ServiceState, ServiceStatus};
 use crate::event::Ending;
 use crate::journal::RunSummary;
 
+/// A run's id has to be typed again: it is never cut.
+const RUN_COLUMNS: usize = 18;
 /// Disabled reasons hold whole sentences; their beginning tells them apart.
 const REASON_CHARS: usize = 40;
 
@@ -21,13 +23,13 @@ pub fn runs(runs: &[RunSummary], style: Style) -> String {
         return page.finish();
     }
     let columns = [
-        ("RUN", Left),
-        ("PLAN", Left),
-        ("CLOUD", Left),
-        ("STARTED", Left),
-        ("LAST EVENT", Left),
-        ("STATE", Left),
-        ("HOLDS", Left),
+        ("RUN", Left, RUN_COLUMNS),
+        ("PLAN", Left, 8),
+        ("CLOUD", Left, 5),
+        ("STARTED", Left, 16),
+        ("LAST EVENT", Left, 16),
+        ("STATE", Left, 11),
+        ("HOLDS", Left, 0),
     ];
     let mut table = Table::new(&columns);
     for run in runs {
@@ -65,13 +67,13 @@ pub fn hosts(inventory: &Inventory, style: Style) -> String {
     use Align::{Left, Right};
     let mut page = Page::new(style);
     let columns = [
-        ("HOST", Left),
-        ("ZONE", Left),
-        ("SERVICE", Left),
-        ("SERVERS", Left),
-        ("MEMORY", Right),
-        ("AGGREGATES", Left),
-        ("DISABLED BECAUSE", Left),
+        ("HOST", Left, 12),
+        ("ZONE", Left, 4),
+        ("SERVICE", Left, 14),
+        ("SERVERS", Left, 10),
+        ("MEMORY GiB", Right, 10),
+        ("AGGREGATES", Left, 0),
+        ("DISABLED BECAUSE", Left, RUN_COLUMNS + 4),
     ];
     let mut servers: BTreeMap<&str, Vec<&Server>> = BTreeMap::new();
     for server in &inventory.servers {
@@ -149,16 +151,21 @@ fn memory(host: &Host, servers: &[&Server]) -> String {
     };
     let known = (sum(|hypervisor| hypervisor.memory_used_mib), sum(|hypervisor| hypervisor.memory_mib));
     match known {
-        (Some(used), Some(total)) if !host.hypervisors.is_empty() => format!("{} of {}", mib(used), mib(total)),
-        _ => mib(servers.iter().fold(0_u64, |sum, server| sum.saturating_add(server.flavor.memory_mib))),
+        (Some(used), Some(total)) if !host.hypervisors.is_empty() => format!("{} of {}", gib(used), gib(total)),
+        _ => gib(servers.iter().fold(0_u64, |sum, server| sum.saturating_add(server.flavor.memory_mib))),
     }
+}
+
+/// Whole GiB: what a host has is known no better.
+fn gib(mib: u64) -> String {
+    mib.saturating_add(512).div_euclid(1024).to_string()
 }
 
 /// Why it is disabled; a hold of furlough's own is named by its run.
 fn reason(host: &Host) -> (Tone, String) {
     let reason = host.service.disabled_reason.as_deref().unwrap_or_default();
     match run_in(reason) {
-        Some(run) => (Tone::Strong, format!("furlough run {run}")),
+        Some(run) => (Tone::Strong, format!("run {run}")),
         None => {
             let mut short: String = reason.chars().take(REASON_CHARS).collect();
             if reason.chars().nth(REASON_CHARS).is_some() {

@@ -71,13 +71,14 @@ fn blockers(blockers: &[Blocker], page: &mut Page) {
     page.wrapped("", Tone::Bad, &format!("BLOCKED: {things} in the way. Nothing is run until each is dealt with."));
     for blocker in blockers {
         page.blank();
-        let server = blocker.server.as_ref().map(|(id, name)| format!("  {}", server_in_full(name, id)));
         page.parts(&[
             (Tone::Plain, "  "),
             (Tone::Strong, &blocker.host),
-            (Tone::Plain, &server.unwrap_or_default()),
             (Tone::Bad, &format!("  {}", blocker_word(blocker.code))),
         ]);
+        if let Some((id, name)) = &blocker.server {
+            page.wrapped("    server  ", Tone::Plain, &server_in_full(name, id));
+        }
         page.wrapped("    cause   ", Tone::Plain, &blocker.cause);
         page.wrapped("    to do   ", Tone::Plain, &blocker.remedy);
     }
@@ -137,6 +138,9 @@ impl Columns {
     }
 }
 
+/// The ladder of a server, and why.
+type Treatment<'a> = (&'a [Rung], &'a str);
+
 fn host_servers(host: &HostPlan, servers: &[&ServerPlan], columns: &Columns, page: &mut Page) {
     let memory = servers.iter().fold(0_u64, |sum, server| sum.saturating_add(server.memory_mib));
     page.blank();
@@ -154,7 +158,7 @@ fn host_servers(host: &HostPlan, servers: &[&ServerPlan], columns: &Columns, pag
         page.wrapped("    ", Tone::Warn, &format!("Disabled before this run ({reason}), and stays so afterwards."));
     }
     // One heading for all that are done alike: a full host has few of them.
-    let mut groups: Vec<((&[Rung], &str), Vec<&ServerPlan>)> = Vec::new();
+    let mut groups: Vec<(Treatment<'_>, Vec<&ServerPlan>)> = Vec::new();
     for server in servers {
         let key = (server.ladder.as_slice(), server.why.as_str());
         match groups.iter_mut().find(|(known, _)| *known == key) {
@@ -246,8 +250,7 @@ fn stay(servers: &[ServerPlan], page: &mut Page) {
     let servers = count(left.len(), "server");
     page.wrapped("", Tone::Warn, &format!("{servers} left on a host during its maintenance, as the plan has it:"));
     for plan in left {
-        let name = server_in_full(&plan.name, &plan.id);
-        page.parts(&[(Tone::Plain, "  "), (Tone::Strong, &plan.host), (Tone::Plain, &format!("  {name}"))]);
+        page.wrapped(&format!("  {}  ", clean(&plan.host)), Tone::Plain, &server_in_full(&plan.name, &plan.id));
     }
 }
 

@@ -3,9 +3,13 @@
 //! It is total over what a journal can hold: events of unknown steps, resumes, crashes between any two events. What it
 //! says of a step is what the step's last event said.
 
+mod counts;
+
 use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
+
+pub use counts::{ServerCounts, StepCounts};
 
 use super::text::seconds_between;
 use crate::compile::{Graph, HostPlan, Phase, ServerPlan, Step, StepId, StepKind};
@@ -178,66 +182,6 @@ pub struct HostTally<'a> {
     /// When it was given back.
     pub back_at: Option<Timestamp>,
     pub servers: ServerCounts,
-}
-
-/// Steps by state; they add up to `total`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct StepCounts {
-    pub total: usize,
-    pub waiting: usize,
-    pub running: usize,
-    pub done: usize,
-    pub failed: usize,
-    pub unknown: usize,
-    pub blocked: usize,
-}
-
-/// Servers by state; they add up to `total`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ServerCounts {
-    pub total: usize,
-    pub waiting: usize,
-    pub in_flight: usize,
-    pub live: usize,
-    pub cold: usize,
-    /// Found on another host already.
-    pub already: usize,
-    pub stopped: usize,
-    pub restarted: usize,
-    pub gone: usize,
-    pub left: usize,
-    pub failed: usize,
-    pub unknown: usize,
-}
-
-impl ServerCounts {
-    /// Those that are off their host.
-    pub fn moved(&self) -> usize {
-        self.live + self.cold + self.already
-    }
-
-    /// Those to which nothing more happens, whether well or not.
-    pub fn settled(&self) -> usize {
-        self.total - self.waiting - self.in_flight
-    }
-
-    fn add(&mut self, state: &ServerState) {
-        self.total += 1;
-        let counter = match state {
-            ServerState::Waiting => &mut self.waiting,
-            ServerState::InFlight => &mut self.in_flight,
-            ServerState::Moved { by: Some(Rung::Live), .. } => &mut self.live,
-            ServerState::Moved { by: Some(Rung::Cold), .. } => &mut self.cold,
-            ServerState::Moved { .. } => &mut self.already,
-            ServerState::Stopped => &mut self.stopped,
-            ServerState::Restarted => &mut self.restarted,
-            ServerState::Gone => &mut self.gone,
-            ServerState::Left => &mut self.left,
-            ServerState::Failed => &mut self.failed,
-            ServerState::Unknown => &mut self.unknown,
-        };
-        *counter += 1;
-    }
 }
 
 /// What the first event said.
@@ -475,7 +419,7 @@ impl Tally {
 
     fn server_state(&self, plan: &ServerPlan, step: Option<&StepTally>) -> ServerState {
         let Some(step) = step else {
-            let left = plan.ladder.iter().any(|rung| *rung == Rung::Leave);
+            let left = plan.ladder.contains(&Rung::Leave);
             return if left { ServerState::Left } else { ServerState::Waiting };
         };
         match (step.state, &step.outcome) {
@@ -503,16 +447,7 @@ impl Tally {
     pub fn step_counts(&self) -> StepCounts {
         let mut counts = StepCounts::default();
         for (_, state) in self.steps() {
-            counts.total += 1;
-            let counter = match state {
-                StepState::Waiting => &mut counts.waiting,
-                StepState::Running => &mut counts.running,
-                StepState::Done => &mut counts.done,
-                StepState::Failed => &mut counts.failed,
-                StepState::Unknown => &mut counts.unknown,
-                StepState::Blocked => &mut counts.blocked,
-            };
-            *counter += 1;
+            counts.add(state);
         }
         counts
     }

@@ -53,6 +53,11 @@ impl Teller {
         Self { tally: Tally::default(), color, host_columns: 0, date: None }
     }
 
+    /// As wide as the widest host's name, within reason.
+    pub(super) fn host_columns(&self) -> usize {
+        self.host_columns
+    }
+
     /// Takes an event in without a word.
     pub(super) fn take(&mut self, event: &Event) {
         if let EventKind::RunStarted { graph, .. } | EventKind::GraphExtended { graph } = &event.kind {
@@ -87,7 +92,7 @@ impl Teller {
             Some((id, None)) => ("run".to_owned(), " ".repeat(self.host_columns), format!("{}  ", clean(&id.0))),
             None => ("run".to_owned(), " ".repeat(self.host_columns), String::new()),
         };
-        let text = told.tone.paint(&clean(&told.text), self.color);
+        let text = told.tone.paint(clean(&told.text).trim_end(), self.color);
         lines.push(format!("{} {wave:<7}  {host}  {subject}{text}", clock(event.at)));
         lines.extend(told.output.iter().flat_map(|output| output_lines(output, "          | ")));
         lines
