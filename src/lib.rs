@@ -9,9 +9,11 @@
 //!
 //! `ARCHITECTURE.md` has the code map, and for each room what is deliberately absent from it.
 
+pub mod cli;
 pub mod cloud;
 pub mod compile;
 pub mod event;
 pub mod journal;
 pub mod plan;
+pub mod run;
 pub mod view;

@@ -50,6 +50,8 @@ pub struct MigrationQuery {
     pub host: Option<String>,
     pub server: Option<String>,
     pub changed_since: Option<Timestamp>,
+    /// Only the newest so many records (2.59; below it everything is read, and the rest dropped on arrival).
+    pub newest: Option<u32>,
 }
 
 /// A cloud that can be read and asked. Every method may be called concurrently.

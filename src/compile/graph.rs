@@ -147,8 +147,12 @@ pub enum BlockerCode {
     HypervisorUnsupported,
     /// Another furlough run, or its remains, hold the host.
     HeldByRun,
+    /// The host was disabled by someone else than furlough, so it is not furlough's to enable.
+    NotHeld,
     /// The server's state allows none of the rungs.
     ServerState,
+    /// A device or a setting of its flavor or image allows none of the rungs on this release.
+    ServerHardware,
     /// Another action of the server is under way.
     ServerBusy,
     /// A resize or cold migration of someone else's waits for its confirm.

@@ -52,6 +52,8 @@ pub enum EventKind {
         cloud: String,
         /// The plan as it was written, when it came from a file.
         plan_text: Option<String>,
+        /// Where commands run: the plan file's folder.
+        folder: std::path::PathBuf,
         graph: Box<Graph>,
     },
     /// Another process took the run up again. Failed steps named here are tried afresh.
@@ -70,6 +72,9 @@ pub enum EventKind {
     MoveReleased { step: StepId, attempt: u32 },
     /// The outcome of the attempt is known (or known to be unknowable).
     StepSettled { step: StepId, attempt: u32, outcome: Outcome },
+    /// Nova was seen running more of our live migrations from this host at once than the plan's `source` limit: its own
+    /// queue is wider, so nothing more is queued ahead in this run.
+    QueueingStopped { host: String },
     /// Something worth a line that is no transition: a cloud that does not answer, a limit that was misjudged.
     Noted { step: Option<StepId>, text: String },
     /// Nothing new is started from here on.
@@ -90,6 +95,7 @@ impl EventKind {
             | Self::StepSettled { step, .. } => Some(step),
             Self::Noted { step, .. } => step.as_ref(),
             Self::RunStarted { .. }
+            | Self::QueueingStopped { .. }
             | Self::RunResumed { .. }
             | Self::GraphExtended { .. }
             | Self::Interrupted { .. }

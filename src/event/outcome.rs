@@ -22,10 +22,13 @@ pub enum Answer {
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Done(Done),
-    /// This attempt failed and everything is as it was before it: the next rung, or another attempt, may be tried.
+    /// This attempt failed and everything is as it was before it. With `again_after_s` the same is worth trying again
+    /// after that pause; without it, only the next rung is.
     Retryable {
         reason: String,
         fault: Option<String>,
+        #[serde(default)]
+        again_after_s: Option<u64>,
     },
     /// It failed, and an operator has to look.
     Failed {
@@ -55,6 +58,8 @@ pub enum Done {
     Moved { to: String, by: Rung, warning: Option<String> },
     /// The server is stopped and still on the host.
     Stopped,
+    /// The server stays where it is, as the last rung of its ladder says.
+    Left,
     /// The server runs again.
     Started,
     /// The server was deleted meanwhile.

@@ -64,6 +64,9 @@ pub struct Drain {
     pub cold_timeout: MoveTimeout,
     /// How long one stop or start of a server may take.
     pub power_timeout_s: u64,
+    /// How long after a host was disabled a build or move already on its way may still land: it is not called empty
+    /// before that.
+    pub late_arrivals_s: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

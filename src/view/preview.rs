@@ -97,6 +97,8 @@ fn blocker_word(code: BlockerCode) -> &'static str {
         BlockerCode::ServerGroup => "server-group",
         BlockerCode::ForeignMigration => "foreign-migration",
         BlockerCode::NoDestination => "no-destination",
+        BlockerCode::NotHeld => "not-held",
+        BlockerCode::ServerHardware => "server-hardware",
     }
 }
 

@@ -258,6 +258,7 @@ impl Tally {
                     self.change(id, |step| step.state = StepState::Waiting);
                 }
             }
+            EventKind::QueueingStopped { .. } => {}
             EventKind::GraphExtended { graph } => {
                 self.extensions += 1;
                 self.add(graph);

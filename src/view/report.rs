@@ -332,7 +332,7 @@ fn failure(tally: &Tally, step: &StepTally, state: StepState, page: &mut Page) {
                 page.line(Tone::Dim, &line);
             }
         }
-        Some(Outcome::Retryable { reason, fault }) => {
+        Some(Outcome::Retryable { reason, fault, .. }) => {
             page.wrapped("    why     ", Tone::Plain, &format!("every method was tried; the last one: {reason}"));
             if let Some(fault) = fault {
                 page.wrapped("    Nova    ", Tone::Plain, fault);

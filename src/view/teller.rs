@@ -232,7 +232,7 @@ fn told_outcome(by: &str, attempt: u32, step: &StepTally, outcome: &Outcome) -> 
     };
     match outcome {
         Outcome::Done(done) => Told::new(Level::Progress, Tone::Good, done_words(by, &took, done)),
-        Outcome::Retryable { reason, fault } => {
+        Outcome::Retryable { reason, fault, .. } => {
             let text = format!("{by}attempt {attempt} failed after {took}: {}", why(reason, fault));
             Told::new(Level::Notable, Tone::Warn, text)
         }
@@ -257,6 +257,7 @@ fn done_words(by: &str, took: &str, done: &Done) -> String {
             format!("{} → {to}  done in {took}{warning}", rung(*by))
         }
         Done::Stopped => format!("{by}stopped in {took}, still on the host"),
+        Done::Left => format!("{by}stays where it is"),
         Done::Started => format!("runs again after {took}"),
         Done::Gone => format!("{by}was deleted meanwhile"),
         Done::Ran { .. } => format!("exit code 0 after {took}"),

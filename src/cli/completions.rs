@@ -1,0 +1,16 @@
+use super::{Failure, Surroundings};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Completions {
+    /// The shell to complete for.
+    shell: clap_complete::Shell,
+}
+
+impl Completions {
+    pub(super) fn execute(self, _surroundings: &Surroundings, command: &mut clap::Command) -> Result<u8, Failure> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, command, "furlough", &mut script);
+        super::print(&String::from_utf8_lossy(&script))?;
+        Ok(0)
+    }
+}

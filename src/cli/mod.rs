@@ -1,0 +1,170 @@
+//! The command line: one file per subcommand. The only room that knows argv, home, environment and terminal.
+//!
+//! Deliberately absent: anything that decides. A subcommand reads, calls the rooms, and shows what they say.
+
+mod completions;
+mod drain;
+mod enable;
+mod environment;
+mod execute;
+mod failure;
+mod hosts;
+mod load;
+mod plan;
+mod resume;
+mod run;
+mod runs;
+mod schema;
+mod status;
+mod validate;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use environment::Surroundings;
+use failure::Failure;
+
+/// Takes OpenStack hypervisors out of service and puts them back without dropping a virtual machine.
+#[derive(Debug, Parser)]
+#[command(name = "furlough", version, max_term_width = 100, disable_help_subcommand = true, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed; what is left is named
+  2  the plan or the command line is wrong
+  3  blocked before anything was changed
+  4  rolled back
+  5  paused or waiting; `furlough resume` goes on
+  130  interrupted; `furlough resume` goes on";
+
+/// Options of every subcommand.
+#[derive(Debug, Clone, clap::Args)]
+struct Global {
+    /// The entry of clouds.yaml to use, instead of the plan's and of OS_CLOUD.
+    #[arg(long, global = true, value_name = "NAME")]
+    cloud: Option<String>,
+    /// Where runs are journalled [default: furlough/journal.db in the user's state directory].
+    #[arg(long, global = true, value_name = "FILE", env = "FURLOUGH_JOURNAL")]
+    journal: Option<PathBuf>,
+    /// When to use colour; NO_COLOR is honoured.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+    /// Log every request to the cloud to standard error (FURLOUGH_LOG sets a filter instead).
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check a plan without asking any cloud.
+    Validate(validate::Validate),
+    /// Show what a plan would do to the cloud as it is now, blockers first.
+    Plan(plan::Plan),
+    /// Execute a plan, or a compiled plan.
+    Run(run::Run),
+    /// Go on with a run that was interrupted, failed, or whose process died.
+    Resume(resume::Resume),
+    /// Show where a run stands.
+    Status(status::Status),
+    /// List the runs in the journal.
+    Runs(runs::Runs),
+    /// List the compute hosts of the cloud.
+    Hosts(hosts::Hosts),
+    /// Take hosts out of service now and empty them, without a plan file.
+    Drain(drain::Drain),
+    /// Put hosts that furlough took out of service back, exactly as they were.
+    Enable(enable::Enable),
+    /// Print the JSON Schema of the plan document.
+    Schema(schema::Schema),
+    /// Print a completion script for a shell.
+    Completions(completions::Completions),
+    /// Carries one command of a run; started by furlough itself.
+    #[command(name = "__supervise", hide = true)]
+    Supervise { folder: PathBuf },
+}
+
+/// Everything `main` does.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are answers; everything else is a wrong command line.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _unwritable = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    if let Command::Supervise { folder } = &arguments.command {
+        return crate::run::commands::supervise(folder);
+    }
+    let surroundings = Surroundings::of_process(arguments.global);
+    surroundings.start_log();
+    match dispatch(arguments.command, &surroundings) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            // With standard error gone there is nobody to tell; the exit code still says it.
+            let _unwritable = write!(std::io::stderr(), "{}", failure.render());
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn dispatch(command: Command, surroundings: &Surroundings) -> Result<u8, Failure> {
+    match command {
+        Command::Validate(command) => command.execute(surroundings),
+        Command::Schema(command) => command.execute(surroundings),
+        Command::Completions(command) => command.execute(surroundings, &mut Arguments::command()),
+        Command::Supervise { .. } => Ok(2),
+        command => {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+            runtime.block_on(async {
+                match command {
+                    Command::Plan(command) => command.execute(surroundings).await,
+                    Command::Run(command) => command.execute(surroundings).await,
+                    Command::Resume(command) => command.execute(surroundings).await,
+                    Command::Status(command) => command.execute(surroundings).await,
+                    Command::Runs(command) => command.execute(surroundings).await,
+                    Command::Hosts(command) => command.execute(surroundings).await,
+                    Command::Drain(command) => command.execute(surroundings).await,
+                    Command::Enable(command) => command.execute(surroundings).await,
+                    _ => Ok(2),
+                }
+            })
+        }
+    }
+}
+
+/// Writes to standard output. A reader that has seen enough (`furlough plan … | head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::failed(error.to_string()))?;
+    print(&format!("{text}\n"))
+}

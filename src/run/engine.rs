@@ -1,0 +1,619 @@
+//! The pure engine core: events in, effects out. No I/O, no clock, no randomness; live runs, recovery and rehearsal share
+//! it, so a run that is replayed from its journal stands exactly where it stood.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::admission::Admission;
+use super::state::{self, Illegal, StepState};
+use crate::compile::{Graph, Step, StepId, StepKind};
+use crate::event::{Answer, Done, Ending, EventKind, Intent, Outcome};
+use crate::plan::{OnFailure, Rung};
+
+/// How often the same rung of a ladder is tried when the cloud was merely busy or a request was lost on its way.
+const TRIES_PER_RUNG: u32 = 5;
+/// How often a step without a ladder is tried.
+const TRIES_PER_STEP: u32 = 3;
+/// How often a host is emptied of servers that arrive while it is disabled, before that is called a fault.
+const ROUNDS_TO_EMPTY: u32 = 10;
+
+/// What the driver has to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Begin this attempt; a `StepStarted` event says so.
+    Start { step: StepId, attempt: u32, rung: Option<Rung> },
+    /// Find out what became of the request that was intended last, by looking.
+    Adopt { step: StepId, attempt: u32, intent: Intent, answer: Option<Answer> },
+    /// Call [`Engine::wake`] after this pause.
+    Later { step: StepId, after_s: u64 },
+}
+
+/// A step and where it stands.
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub step: Step,
+    pub state: StepState,
+    /// Of the attempt under way, or of the last one; 0 before the first.
+    pub attempt: u32,
+    /// Index into the ladder of a move.
+    rung: usize,
+    tries: u32,
+    /// An attempt was handed to the driver and its `StepStarted` has not come back.
+    starting: bool,
+    /// Waits for [`Engine::wake`].
+    paused: bool,
+    /// Something it needs has failed for good.
+    pub blocked: bool,
+    needs: Vec<usize>,
+    dependants: Vec<usize>,
+    /// Requests intended in this attempt, oldest first.
+    pub intents: Vec<Intent>,
+    /// To the newest of them.
+    pub answer: Option<Answer>,
+    pub migration_id: Option<u64>,
+    to: Option<String>,
+    released: bool,
+    /// Of the last attempt that settled.
+    pub outcome: Option<Outcome>,
+}
+
+impl Node {
+    fn ladder(&self) -> &[Rung] {
+        match &self.step.kind {
+            StepKind::Move { ladder, .. } => ladder,
+            _ => &[],
+        }
+    }
+
+    /// The rung of the attempt under way, or of the next one.
+    pub fn rung(&self) -> Option<Rung> {
+        self.ladder().get(self.rung).copied()
+    }
+
+    fn server(&self) -> Option<&str> {
+        match &self.step.kind {
+            StepKind::Move { server, .. } | StepKind::Start { server } => Some(server),
+            _ => None,
+        }
+    }
+
+    /// Nothing more will happen to it in this process.
+    fn over(&self) -> bool {
+        self.state.ended() || (self.blocked && !self.state.in_flight())
+    }
+}
+
+/// The state of a run.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    nodes: Vec<Node>,
+    index: HashMap<StepId, usize>,
+    by_host: HashMap<String, Vec<usize>>,
+    /// Steps not over yet, by wave.
+    open_in_wave: BTreeMap<u32, usize>,
+    /// Indices of steps that might be startable; order is priority.
+    candidates: BTreeSet<usize>,
+    admission: Admission,
+    on_failure: OnFailure,
+    /// Steps handed out or in flight.
+    busy: usize,
+    failed: usize,
+    closed: bool,
+    ended: bool,
+}
+
+impl Engine {
+    /// Before its first event, which must be applied next.
+    pub fn new(graph: &Graph, can_withdraw: bool) -> Result<Self, Illegal> {
+        let mut engine = Self {
+            nodes: Vec::with_capacity(graph.steps.len()),
+            index: HashMap::with_capacity(graph.steps.len()),
+            by_host: HashMap::new(),
+            open_in_wave: BTreeMap::new(),
+            candidates: BTreeSet::new(),
+            admission: Admission::new(graph.plan.drain.limits.clone(), can_withdraw),
+            on_failure: graph.plan.on_failure,
+            busy: 0,
+            failed: 0,
+            closed: false,
+            ended: false,
+        };
+        engine.add(&graph.steps)?;
+        Ok(engine)
+    }
+
+    fn add(&mut self, steps: &[Step]) -> Result<Vec<usize>, Illegal> {
+        let mut added = Vec::with_capacity(steps.len());
+        for step in steps {
+            let at = self.nodes.len();
+            if self.index.insert(step.id.clone(), at).is_some() {
+                return Err(Illegal::Order("two steps of the graph have the same id"));
+            }
+            let mut needs = Vec::with_capacity(step.needs.len());
+            for need in &step.needs {
+                let need = self.find(need)?;
+                needs.push(need);
+                self.nodes[need].dependants.push(at);
+            }
+            self.by_host.entry(step.host.clone()).or_default().push(at);
+            *self.open_in_wave.entry(step.wave).or_default() += 1;
+            self.nodes.push(Node {
+                step: step.clone(),
+                state: StepState::Waiting,
+                attempt: 0,
+                rung: 0,
+                tries: 0,
+                starting: false,
+                paused: false,
+                blocked: false,
+                needs,
+                dependants: Vec::new(),
+                intents: Vec::new(),
+                answer: None,
+                migration_id: None,
+                to: None,
+                released: false,
+                outcome: None,
+            });
+            self.candidates.insert(at);
+            added.push(at);
+        }
+        Ok(added)
+    }
+
+    fn find(&self, step: &StepId) -> Result<usize, Illegal> {
+        self.index.get(step).copied().ok_or_else(|| Illegal::NoSuchStep(step.clone()))
+    }
+
+    /// Every step, in graph order, child graphs last.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    pub fn node(&self, step: &StepId) -> Option<&Node> {
+        self.index.get(step).map(|&at| &self.nodes[at])
+    }
+
+    /// Takes one event in and says what follows from it.
+    pub fn apply(&mut self, event: &EventKind) -> Result<Vec<Effect>, Illegal> {
+        let mut effects = Vec::new();
+        match event {
+            EventKind::RunStarted { .. } => {}
+            EventKind::RunResumed { retry, .. } => self.resume(retry, &mut effects)?,
+            EventKind::GraphExtended { graph } => self.extend(graph)?,
+            EventKind::QueueingStopped { .. } => self.admission.stop_queueing(),
+            EventKind::Noted { .. } => {}
+            EventKind::Interrupted { .. } => self.closed = true,
+            EventKind::RunEnded { .. } => {
+                self.ended = true;
+                self.closed = true;
+            }
+            EventKind::StepStarted { step, .. }
+            | EventKind::StepIntended { step, .. }
+            | EventKind::StepAnswered { step, .. }
+            | EventKind::MoveSeen { step, .. }
+            | EventKind::MoveReleased { step, .. }
+            | EventKind::StepSettled { step, .. } => {
+                let at = self.find(step)?;
+                self.advance(at, event, &mut effects)?;
+            }
+        }
+        self.dispatch(&mut effects);
+        Ok(effects)
+    }
+
+    /// The pause of [`Effect::Later`] is over.
+    pub fn wake(&mut self, step: &StepId) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if let Some(&at) = self.index.get(step) {
+            self.nodes[at].paused = false;
+            self.candidates.insert(at);
+            self.dispatch(&mut effects);
+        }
+        effects
+    }
+
+    fn advance(&mut self, at: usize, event: &EventKind, effects: &mut Vec<Effect>) -> Result<(), Illegal> {
+        let node = &mut self.nodes[at];
+        let illegal =
+            || Illegal::Transition { step: node.step.id.clone(), state: node.state, event: state::name(event) };
+        let became = state::next(node.state, event).ok_or_else(illegal)?;
+        let expected = if matches!(event, EventKind::StepStarted { .. }) { node.attempt + 1 } else { node.attempt };
+        if let Some(found) = attempt_of(event)
+            && found != expected
+        {
+            return Err(Illegal::Attempt { step: node.step.id.clone(), expected, found });
+        }
+        node.state = became;
+        match event {
+            EventKind::StepStarted { attempt, rung, .. } => {
+                if !node.starting {
+                    self.busy += 1;
+                }
+                (node.starting, node.paused) = (false, false);
+                node.attempt = *attempt;
+                node.tries += 1;
+                node.intents.clear();
+                node.answer = None;
+                (node.migration_id, node.to, node.released) = (None, None, false);
+                if let (StepKind::Move { server, .. }, Some(rung)) = (&node.step.kind, rung) {
+                    // Already taken when it was handed out; on a replay it is taken here.
+                    self.admission.take(at, server, &node.step.host, *rung);
+                }
+                self.candidates.remove(&at);
+            }
+            EventKind::StepIntended { intent, .. } => {
+                node.intents.push(intent.clone());
+                node.answer = None;
+            }
+            EventKind::StepAnswered { answer, .. } => node.answer = Some(answer.clone()),
+            EventKind::MoveSeen { migration_id, to, .. } => {
+                node.migration_id = Some(*migration_id);
+                if let Some(to) = to {
+                    node.to = Some(to.clone());
+                    self.admission.placed(at, to);
+                }
+            }
+            EventKind::MoveReleased { .. } => {
+                node.released = true;
+                self.admission.release(at);
+            }
+            EventKind::StepSettled { outcome, .. } => self.settle(at, outcome, effects),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, at: usize, outcome: &Outcome, effects: &mut Vec<Effect>) {
+        self.busy = self.busy.saturating_sub(1);
+        let node = &mut self.nodes[at];
+        node.outcome = Some(outcome.clone());
+        if let StepKind::Move { server, .. } = &node.step.kind {
+            self.admission.settled(at, server);
+        }
+        if let Outcome::Retryable { again_after_s, .. } = outcome {
+            match (again_after_s, self.may_try_again(at)) {
+                (Some(after_s), true) => {
+                    let node = &mut self.nodes[at];
+                    if *after_s > 0 {
+                        node.paused = true;
+                        effects.push(Effect::Later { step: node.step.id.clone(), after_s: *after_s });
+                    }
+                    self.candidates.insert(at);
+                    return;
+                }
+                _ if self.next_rung(at) => return,
+                _ => self.nodes[at].state = StepState::Failed,
+            }
+        }
+        self.over(at);
+    }
+
+    fn may_try_again(&self, at: usize) -> bool {
+        let node = &self.nodes[at];
+        let tries = match node.step.kind {
+            StepKind::Move { .. } => TRIES_PER_RUNG,
+            StepKind::Empty => ROUNDS_TO_EMPTY,
+            _ => TRIES_PER_STEP,
+        };
+        node.tries < tries
+    }
+
+    fn next_rung(&mut self, at: usize) -> bool {
+        let node = &mut self.nodes[at];
+        if node.rung + 1 >= node.ladder().len() {
+            return false;
+        }
+        node.rung += 1;
+        node.tries = 0;
+        self.candidates.insert(at);
+        true
+    }
+
+    /// A step has ended: what waits for it may start, or never will.
+    fn over(&mut self, at: usize) {
+        let node = &self.nodes[at];
+        let (host, wave, state) = (node.step.host.clone(), node.step.wave, node.state);
+        self.close(wave);
+        if state == StepState::Done {
+            let dependants = self.nodes[at].dependants.clone();
+            self.candidates.extend(dependants);
+        } else {
+            self.failed += 1;
+            self.block_dependants(at);
+        }
+        // Starts on the way out and the next wave look at more than their own needs.
+        let own = self.by_host.get(&host).into_iter().flatten();
+        let starts = own.copied().filter(|&at| matches!(self.nodes[at].step.kind, StepKind::Start { .. }));
+        let starts: Vec<usize> = starts.collect();
+        self.candidates.extend(starts);
+        if self.open_in_wave.get(&wave).is_none_or(|&open| open == 0) {
+            let disables =
+                self.nodes.iter().enumerate().filter(|(_, node)| matches!(node.step.kind, StepKind::Disable));
+            let disables: Vec<usize> = disables.map(|(at, _)| at).collect();
+            self.candidates.extend(disables);
+        }
+    }
+
+    fn close(&mut self, wave: u32) {
+        if let Some(open) = self.open_in_wave.get_mut(&wave) {
+            *open = open.saturating_sub(1);
+        }
+    }
+
+    /// Marks everything that can never start now. Starts are exempt (what was stopped is started on every way out), and
+    /// so are disables, which ask whether their wave may begin.
+    fn block_dependants(&mut self, at: usize) {
+        let mut todo = self.nodes[at].dependants.clone();
+        while let Some(at) = todo.pop() {
+            let node = &mut self.nodes[at];
+            let exempt = matches!(node.step.kind, StepKind::Start { .. } | StepKind::Disable);
+            if node.blocked || node.state.ended() || exempt {
+                continue;
+            }
+            node.blocked = true;
+            todo.extend_from_slice(&node.dependants);
+            if !node.state.in_flight() {
+                let wave = node.step.wave;
+                self.close(wave);
+            }
+        }
+    }
+
+    fn extend(&mut self, graph: &Graph) -> Result<(), Illegal> {
+        let parent = graph.parent.as_ref().ok_or(Illegal::Order("a child graph names no parent"))?;
+        let below = self.find(&parent.step)?;
+        for at in self.add(&graph.steps)? {
+            self.nodes[below].needs.push(at);
+            self.nodes[at].dependants.push(below);
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self, retry: &[StepId], effects: &mut Vec<Effect>) -> Result<(), Illegal> {
+        self.closed = false;
+        self.ended = false;
+        for step in retry {
+            let at = self.find(step)?;
+            let node = &mut self.nodes[at];
+            match node.state {
+                StepState::Failed => {
+                    node.state = StepState::Waiting;
+                    (node.rung, node.tries) = (0, 0);
+                }
+                // It may have been accepted: it is looked at again, never asked again.
+                StepState::Unknown if !node.intents.is_empty() => node.state = StepState::Asked,
+                StepState::Unknown => node.state = StepState::Waiting,
+                _ => return Err(Illegal::Order("only a step that failed or is unknown can be retried")),
+            }
+        }
+        self.restop_restarted(retry)?;
+        for node in &mut self.nodes {
+            (node.starting, node.paused, node.blocked) = (false, false, false);
+            if node.state == StepState::Started {
+                node.state = StepState::Waiting;
+            }
+        }
+        self.recount();
+        self.admission.clear();
+        for (at, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.state.in_flight()) {
+            if let (StepKind::Move { server, .. }, Some(rung)) = (&node.step.kind, node.rung()) {
+                self.admission.take(at, server, &node.step.host, rung);
+                if let Some(to) = &node.to {
+                    self.admission.placed(at, to);
+                }
+                if node.released {
+                    self.admission.release(at);
+                }
+            }
+            if let Some(intent) = node.intents.last() {
+                effects.push(Effect::Adopt {
+                    step: node.step.id.clone(),
+                    attempt: node.attempt,
+                    intent: intent.clone(),
+                    answer: node.answer.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A host that failed had its stopped servers started on the way out; going on with it, they are stopped anew.
+    fn restop_restarted(&mut self, retry: &[StepId]) -> Result<(), Illegal> {
+        let mut hosts = BTreeSet::new();
+        for step in retry {
+            hosts.insert(self.nodes[self.find(step)?].step.host.clone());
+        }
+        for host in hosts {
+            let own = self.by_host.get(&host).cloned().unwrap_or_default();
+            let restarted: BTreeSet<String> = own
+                .iter()
+                .map(|&at| &self.nodes[at])
+                .filter(|node| matches!(node.outcome, Some(Outcome::Done(Done::Started))))
+                .filter_map(|node| node.server().map(str::to_owned))
+                .collect();
+            for at in own {
+                let node = &mut self.nodes[at];
+                if node.server().is_some_and(|server| restarted.contains(server)) {
+                    node.state = StepState::Waiting;
+                    (node.rung, node.tries) = (0, 0);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Counters and blocked marks anew, from the states.
+    fn recount(&mut self) {
+        self.failed = 0;
+        self.busy = self.nodes.iter().filter(|node| node.state.in_flight()).count();
+        self.open_in_wave.clear();
+        self.candidates = (0..self.nodes.len()).collect();
+        for node in &self.nodes {
+            *self.open_in_wave.entry(node.step.wave).or_default() += usize::from(!node.state.ended());
+        }
+        let failed: Vec<usize> = (0..self.nodes.len())
+            .filter(|&at| matches!(self.nodes[at].state, StepState::Failed | StepState::Unknown))
+            .collect();
+        self.failed = failed.len();
+        for at in failed {
+            self.block_dependants(at);
+        }
+    }
+
+    /// Hands out everything that may start now.
+    fn dispatch(&mut self, effects: &mut Vec<Effect>) {
+        if self.closed {
+            return;
+        }
+        let candidates: Vec<usize> = self.candidates.iter().copied().collect();
+        for at in candidates {
+            if !self.could_start(at) {
+                // Whatever could change that puts it back among the candidates.
+                self.candidates.remove(&at);
+                continue;
+            }
+            let node = &mut self.nodes[at];
+            let rung = node.ladder().get(node.rung).copied();
+            if let (StepKind::Move { server, .. }, Some(rung)) = (&node.step.kind, rung) {
+                if !self.admission.admits(server, &node.step.host, rung) {
+                    continue;
+                }
+                self.admission.take(at, server, &node.step.host, rung);
+            }
+            node.starting = true;
+            self.busy += 1;
+            self.candidates.remove(&at);
+            effects.push(Effect::Start { step: node.step.id.clone(), attempt: node.attempt + 1, rung });
+        }
+    }
+
+    fn could_start(&self, at: usize) -> bool {
+        let node = &self.nodes[at];
+        if node.state != StepState::Waiting || node.starting || node.paused || node.blocked {
+            return false;
+        }
+        match node.step.kind {
+            StepKind::Disable => self.wave_may_begin(node.step.wave),
+            StepKind::Start { .. } => self.needs_done(node) || self.host_is_given_up(&node.step.host),
+            _ => self.needs_done(node),
+        }
+    }
+
+    fn needs_done(&self, node: &Node) -> bool {
+        node.needs.iter().all(|&need| self.nodes[need].state == StepState::Done)
+    }
+
+    /// Every wave before is over, and the plan's policy lets failures be followed by more hosts.
+    fn wave_may_begin(&self, wave: u32) -> bool {
+        let earlier = self.open_in_wave.range(..wave).all(|(_, &open)| open == 0);
+        earlier && (self.failed == 0 || wave <= 1 || self.on_failure == OnFailure::Continue)
+    }
+
+    /// Something on this host has failed, and nothing but its starts and its enable is left that could still happen.
+    fn host_is_given_up(&self, host: &str) -> bool {
+        let own = self.by_host.get(host).map(Vec::as_slice).unwrap_or_default();
+        let mut failed = false;
+        for &at in own {
+            let node = &self.nodes[at];
+            if matches!(node.step.kind, StepKind::Start { .. } | StepKind::Enable) {
+                continue;
+            }
+            if !node.over() {
+                return false;
+            }
+            failed |= node.state != StepState::Done;
+        }
+        failed
+    }
+
+    /// A task is at work, or was when the process died.
+    pub fn in_flight(&self) -> bool {
+        self.busy > 0
+    }
+
+    /// A pause of [`Effect::Later`] is running and would be followed by another attempt.
+    pub fn paused(&self) -> bool {
+        !self.closed && self.nodes.iter().any(|node| node.paused)
+    }
+
+    /// No new step is started any more.
+    pub fn closed(&self) -> bool {
+        self.closed
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// How the run ends if nothing more happens.
+    pub fn ending(&self) -> Ending {
+        if self.nodes.iter().all(|node| node.state == StepState::Done) {
+            Ending::Done
+        } else if self.failed > 0 {
+            Ending::Failed
+        } else {
+            Ending::Interrupted
+        }
+    }
+
+    /// Steps that `resume` tries again.
+    pub fn retryable(&self) -> Vec<StepId> {
+        let again = |node: &&Node| matches!(node.state, StepState::Failed | StepState::Unknown);
+        self.nodes.iter().filter(again).map(|node| node.step.id.clone()).collect()
+    }
+
+    /// The steps of one host, in graph order.
+    pub fn on_host(&self, host: &str) -> impl Iterator<Item = &Node> {
+        self.by_host.get(host).into_iter().flatten().map(|&at| &self.nodes[at])
+    }
+
+    /// Servers that may be on this host when it is called empty: those this run stopped there or was told to leave.
+    pub fn may_stay_on(&self, host: &str) -> BTreeSet<String> {
+        let stays = |node: &&Node| {
+            node.state == StepState::Done && matches!(node.outcome, Some(Outcome::Done(Done::Stopped | Done::Left)))
+        };
+        self.on_host(host).filter(stays).filter_map(|node| node.server().map(str::to_owned)).collect()
+    }
+
+    /// How many move steps each server has on this host, over all graphs of the run.
+    pub fn moved_from(&self, host: &str) -> BTreeMap<String, u32> {
+        let mut times = BTreeMap::new();
+        for node in self.on_host(host) {
+            if let StepKind::Move { server, .. } = &node.step.kind {
+                *times.entry(server.clone()).or_default() += 1;
+            }
+        }
+        times
+    }
+
+    /// What the last attempt at stopping this server remembered, if this run stopped it.
+    pub fn stopped(&self, host: &str, server: &str) -> Option<Intent> {
+        self.on_host(host)
+            .filter(|node| matches!(node.step.kind, StepKind::Move { .. }) && node.server() == Some(server))
+            .flat_map(|node| &node.intents)
+            .filter(|intent| matches!(intent, Intent::Stop { .. }))
+            .last()
+            .cloned()
+    }
+
+    /// What the disable of this host remembered, if this run disabled it.
+    pub fn disabled(&self, host: &str) -> Option<Intent> {
+        self.on_host(host)
+            .filter(|node| matches!(node.step.kind, StepKind::Disable))
+            .flat_map(|node| &node.intents)
+            .last()
+            .cloned()
+    }
+}
+
+fn attempt_of(event: &EventKind) -> Option<u32> {
+    match event {
+        EventKind::StepStarted { attempt, .. }
+        | EventKind::StepIntended { attempt, .. }
+        | EventKind::StepAnswered { attempt, .. }
+        | EventKind::MoveSeen { attempt, .. }
+        | EventKind::MoveReleased { attempt, .. }
+        | EventKind::StepSettled { attempt, .. } => Some(*attempt),
+        _ => None,
+    }
+}

@@ -1,0 +1,106 @@
+//! Waits until an expression over the host's facts, read afresh at each look, holds.
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::disable::service;
+use super::{Asked, Context, Intended, Kind, Trouble, Undo, Verdict};
+use crate::cloud::{Accepted, Host};
+use crate::compile::{host_facts, host_facts_of};
+use crate::event::{Done, Intent, Outcome};
+use crate::plan::Expr;
+use crate::plan::facts::HostFacts;
+
+/// Between looks: nova-compute reports every 10 s (`report_interval`).
+const LOOK_AGAIN_MS: u64 = 3_000;
+
+pub(super) struct Wait {
+    until: Expr,
+    timeout_s: u64,
+    since: Option<Instant>,
+}
+
+impl Wait {
+    pub(super) fn new(until: &Expr, timeout_s: u64) -> Self {
+        Self { until: until.clone(), timeout_s, since: None }
+    }
+}
+
+impl Wait {
+    /// One small request is enough for the usual question, whether the service is up.
+    async fn service_facts(&self, cx: &Context) -> Result<Option<HostFacts>, Trouble> {
+        let host = service(cx).await?.map(|service| Host {
+            name: cx.step.host.clone(),
+            service,
+            hypervisors: Vec::new(),
+            aggregates: Vec::new(),
+        });
+        Ok(host.map(|host| host_facts_of(&host, 0)))
+    }
+}
+
+/// Whether every member of `host` it names is in the row of its compute service. A doubt costs a larger reading, never
+/// a wrong answer.
+fn asks_only_of_service(text: &str) -> bool {
+    text.match_indices("host").all(|(at, word)| {
+        let member = text[at + word.len()..].trim_start();
+        let member = member.strip_prefix('.').map(str::trim_start).unwrap_or_default();
+        ["service", "name", "zone"].iter().any(|light| {
+            member.strip_prefix(light).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+        })
+    })
+}
+
+async fn all_facts(cx: &Context) -> Result<Option<HostFacts>, Trouble> {
+    let inventory = cx.cloud.inventory().await?;
+    Ok(inventory.host(&cx.step.host).map(|host| host_facts(&inventory, host)))
+}
+
+#[async_trait]
+impl Kind for Wait {
+    async fn already(&mut self, _cx: &Context) -> Result<Option<Done>, Trouble> {
+        Ok(None)
+    }
+
+    async fn intend(&mut self, _cx: &Context) -> Result<Intended, Trouble> {
+        Ok(Intended::Look)
+    }
+
+    async fn act(&mut self, _cx: &Context, intent: &Intent) -> Result<Accepted, Trouble> {
+        Err(super::unexpected(intent))
+    }
+
+    fn refused(&self, _intent: &Intent, _trouble: &Trouble) -> Option<Outcome> {
+        None
+    }
+
+    async fn settle(&mut self, cx: &Context, _asked: Option<&Asked>) -> Result<Verdict, Trouble> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let facts = if asks_only_of_service(self.until.as_str()) {
+            self.service_facts(cx).await?
+        } else {
+            all_facts(cx).await?
+        };
+        let holds = match facts {
+            Some(facts) => self.until.holds(&facts, None).map_err(|error| Trouble::Facts(error.to_string()))?,
+            None => false,
+        };
+        if holds {
+            let what = format!("`{}` holds", self.until.as_str());
+            return Ok(Verdict::Settled(Outcome::Done(Done::Seen { what })));
+        }
+        if since.elapsed().as_secs() < self.timeout_s {
+            return Ok(Verdict::Pause(LOOK_AGAIN_MS));
+        }
+        Ok(Verdict::Settled(Outcome::Failed {
+            reason: format!("`{}` did not come true within {} s", self.until.as_str(), self.timeout_s),
+            fault: None,
+            remedy: "see what the host waits for; when it is mended, resume waits again".to_owned(),
+            output: None,
+        }))
+    }
+
+    fn undo(&self, _intent: &Intent) -> Undo {
+        Undo::Nothing
+    }
+}
