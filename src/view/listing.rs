@@ -6,6 +6,7 @@ use super::Style;
 use super::teller::ending_words;
 use super::text::{Align, Page, Table, Tone, count, moment};
 use crate::cloud::{Host, Inventory, Server, ServiceState, ServiceStatus};
+use crate::compile::run_of_reason;
 use crate::event::Ending;
 use crate::journal::RunSummary;
 
@@ -164,7 +165,7 @@ fn gib(mib: u64) -> String {
 /// Why it is disabled; a hold of furlough's own is named by its run.
 fn reason(host: &Host) -> (Tone, String) {
     let reason = host.service.disabled_reason.as_deref().unwrap_or_default();
-    match run_in(reason) {
+    match run_of_reason(reason) {
         Some(run) => (Tone::Strong, format!("run {run}")),
         None => {
             let mut short: String = reason.chars().take(REASON_CHARS).collect();
@@ -174,24 +175,6 @@ fn reason(host: &Host) -> (Tone, String) {
             (Tone::Plain, short)
         }
     }
-}
-
-/// The run in a disabled reason that furlough wrote: a word of the form `20261123-1642-9f2c`.
-fn run_in(reason: &str) -> Option<&str> {
-    if !reason.to_ascii_lowercase().contains("furlough") {
-        return None;
-    }
-    let words = reason.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
-    words.into_iter().find(|word| {
-        let parts: Vec<_> = word.split('-').collect();
-        match parts.as_slice() {
-            [date, time, random] => {
-                let digits = |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_digit());
-                digits(date, 8) && digits(time, 4) && random.len() == 4 && random.bytes().all(|b| b.is_ascii_hexdigit())
-            }
-            _ => false,
-        }
-    })
 }
 
 #[cfg(test)]

@@ -79,9 +79,17 @@ impl StepTally {
         matches!(self.state, StepState::Failed | StepState::Unknown)
     }
 
+    fn is_last_rung(&self) -> bool {
+        match &self.step.kind {
+            StepKind::Move { ladder, .. } => ladder.last().copied() == self.rung,
+            _ => true,
+        }
+    }
+
     fn settle(&mut self, outcome: &Outcome, at: Timestamp) {
         self.state = match outcome {
             Outcome::Done(_) => StepState::Done,
+            Outcome::Retryable { again_after_s: None, .. } if self.is_last_rung() => StepState::Failed,
             Outcome::Retryable { .. } => StepState::Waiting,
             Outcome::Failed { .. } => StepState::Failed,
             Outcome::Unknown { .. } => StepState::Unknown,
@@ -339,8 +347,8 @@ impl Tally {
         }
     }
 
-    /// A step whose every attempt failed says so only by not being tried again. It has failed, unless the run was
-    /// stopped before it could be and names no failure of it.
+    /// A step that was to be tried again and had no tries left says so only by not being tried. It has failed, unless
+    /// the run was stopped before it could be and names no failure of it.
     fn close(&mut self, ending: Ending, leftovers: &[Leftover]) {
         let goes_on = matches!(ending, Ending::Interrupted | Ending::Paused);
         for step in &mut self.steps {
@@ -419,7 +427,11 @@ impl Tally {
     }
 
     fn server_state(&self, plan: &ServerPlan, step: Option<&StepTally>) -> ServerState {
+        let start = self.starts.get(&plan.id).and_then(|index| self.steps.get(*index));
         let Some(step) = step else {
+            if let Some(start) = start {
+                return restarted(start);
+            }
             let left = plan.ladder.contains(&Rung::Leave);
             return if left { ServerState::Left } else { ServerState::Waiting };
         };
@@ -431,16 +443,9 @@ impl Tally {
             (StepState::Done, Some(Outcome::Done(Done::Moved { to, by, .. }))) => {
                 ServerState::Moved { to: Some(to.clone()), by: Some(*by) }
             }
-            (StepState::Done, Some(Outcome::Done(Done::Stopped))) => {
-                let start = self.starts.get(&plan.id).and_then(|index| self.steps.get(*index));
-                match start.map(|start| start.state) {
-                    Some(StepState::Done) => ServerState::Restarted,
-                    Some(StepState::Failed) => ServerState::Failed,
-                    Some(StepState::Unknown) => ServerState::Unknown,
-                    _ => ServerState::Stopped,
-                }
-            }
+            (StepState::Done, Some(Outcome::Done(Done::Stopped))) => start.map_or(ServerState::Stopped, restarted),
             (StepState::Done, Some(Outcome::Done(Done::Gone))) => ServerState::Gone,
+            (StepState::Done, Some(Outcome::Done(Done::Left))) => ServerState::Left,
             (StepState::Done, _) => ServerState::Moved { to: None, by: None },
         }
     }
@@ -525,6 +530,17 @@ impl Tally {
             }
         }
         blocked
+    }
+}
+
+/// A stopped server, by the step that starts it.
+fn restarted(start: &StepTally) -> ServerState {
+    match (start.state, &start.outcome) {
+        (StepState::Done, Some(Outcome::Done(Done::Gone))) => ServerState::Gone,
+        (StepState::Done, _) => ServerState::Restarted,
+        (StepState::Failed, _) => ServerState::Failed,
+        (StepState::Unknown, _) => ServerState::Unknown,
+        (StepState::Waiting | StepState::Running | StepState::Blocked, _) => ServerState::Stopped,
     }
 }
 

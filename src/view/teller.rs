@@ -141,6 +141,13 @@ impl Teller {
                 let text = format!("plan extended{below}: {servers}, {} more", count(graph.steps.len(), "step"));
                 (Level::Notable, Tone::Warn, text)
             }
+            EventKind::QueueingStopped { host } => {
+                let text = format!(
+                    "note: Nova runs more live migrations from {host} at once than the plan's limit, so none is queued \
+                     ahead any more"
+                );
+                (Level::Notable, Tone::Warn, text)
+            }
             EventKind::Interrupted { by } => {
                 (Level::Notable, Tone::Warn, format!("interrupted by {by}: nothing new is begun"))
             }
@@ -232,9 +239,15 @@ fn told_outcome(by: &str, attempt: u32, step: &StepTally, outcome: &Outcome) -> 
     };
     match outcome {
         Outcome::Done(done) => Told::new(Level::Progress, Tone::Good, done_words(by, &took, done)),
-        Outcome::Retryable { reason, fault, .. } => {
+        Outcome::Retryable { reason, fault, again_after_s: None } => {
             let text = format!("{by}attempt {attempt} failed after {took}: {}", why(reason, fault));
             Told::new(Level::Notable, Tone::Warn, text)
+        }
+        // Not a failure yet: a busy server, a host that is not empty.
+        Outcome::Retryable { reason, fault, again_after_s: Some(pause_s) } => {
+            let again = if *pause_s > 0 { format!("in {}", duration(*pause_s)) } else { "at once".to_owned() };
+            let text = format!("{by}not done: {}; again {again} if it may be", why(reason, fault));
+            Told::new(Level::Progress, Tone::Warn, text)
         }
         Outcome::Failed { reason, fault, remedy, output } => {
             let text = format!("{by}FAILED after {took}: {}; to do: {remedy}", why(reason, fault));

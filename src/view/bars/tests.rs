@@ -101,9 +101,11 @@ fn crowd(servers: usize) -> Vec<Event> {
     let step = crowd.steps[2].clone();
     crowd.steps.extend((0..servers).map(|n| Step { id: StepId(format!("m{n}")), ..step.clone() }));
     let mut night = Night::default();
-    let EventKind::RunStarted { event_version, furlough, cloud, plan_text, .. } = started() else { unreachable!() };
+    let EventKind::RunStarted { event_version, furlough, cloud, plan_text, folder, .. } = started() else {
+        unreachable!()
+    };
     let graph: Box<Graph> = Box::new(crowd);
-    night.push(0, EventKind::RunStarted { event_version, furlough, cloud, plan_text, graph });
+    night.push(0, EventKind::RunStarted { event_version, furlough, cloud, plan_text, folder, graph });
     for n in 0..servers {
         night.start(1, &format!("m{n}"), 1, Some(Rung::Live));
     }

@@ -78,7 +78,7 @@ fn inventory(hosts: Vec<Host>, servers: Vec<Server>) -> Inventory {
 fn hosts_say_who_holds_them() {
     use ServiceState::{Down, Up};
     use ServiceStatus::{Disabled, Enabled};
-    let ours = "furlough run 20261123-1642-9f2c: kernel-reboot";
+    let ours = "furlough 20261123-1642-9f2c: kernel-reboot";
     let mut newer = host("cmp-10", Enabled, Up, None);
     newer.hypervisors[0].memory_mib = None;
     let hosts = vec![
@@ -145,13 +145,6 @@ fn runs_say_which_can_go_on() {
     Times are UTC. `furlough resume RUN` goes on with one that is not done.
     "#);
     assert_eq!(runs(&[], PLAIN), "This journal holds no runs.\n");
-}
-
-#[test]
-fn only_reasons_of_our_own_name_a_run() {
-    assert_eq!(run_in("furlough 20261123-1642-9f2c"), Some("20261123-1642-9f2c"));
-    assert_eq!(run_in("ticket 20261123-1642-9f2c"), None);
-    assert_eq!(run_in("furlough 2026-11-23 by hand"), None);
 }
 
 proptest! {

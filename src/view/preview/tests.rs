@@ -2,7 +2,9 @@ use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
 
 use super::*;
 use crate::compile::StepId;
-use crate::view::fixture::{PLAIN, any_graph, blocked_graph, child, graph, is_harmless, without_color};
+use crate::view::fixture::{
+    DB_1, OLD, PLAIN, WEB_3, any_graph, blocked_graph, child, graph, is_harmless, put_back, without_color,
+};
 use crate::view::text::short_id;
 
 #[test]
@@ -83,6 +85,27 @@ fn blockers_come_first_with_what_to_do() {
 }
 
 #[test]
+fn a_host_that_is_only_put_back_is_not_taken_out() {
+    insta::assert_snapshot!(preview(&put_back(), PLAIN), @r#"
+    Plan enable on cloud prod
+    graph 5e1f0c2a9b3d4e6f, compute microversion 2.90, as the cloud was at 2026-11-23 16:41:07 UTC
+
+    Back into service: 1 host
+
+      cmp-08  zone nova, 1 server, 8 GiB
+        start again: it was stopped by furlough
+          ビルド-\x1b[31mold (c0ffee00…)  SHUTOFF  8 GiB
+
+    On cmp-08, in this order:
+       1. start the servers again that were stopped, if any
+       2. give its compute service back exactly as it was before
+
+    Total  1 host in 1 wave, 1 server
+           1 started again
+    "#);
+}
+
+#[test]
 fn a_child_says_what_it_extends() {
     let text = preview(&child(), PLAIN);
     assert!(text.contains("Extends graph 5e1f0c2a9b3d4e6f below cmp-07/list."), "{text}");
@@ -137,7 +160,7 @@ proptest! {
     #[test]
     fn every_server_is_named(graph in any_graph()) {
         let text = preview(&graph, PLAIN);
-        let uuids = graph.servers.iter().filter(|server| server.id.len() == 36);
+        let uuids = graph.servers.iter().filter(|server| [WEB_3, DB_1, OLD].contains(&server.id.as_str()));
         for server in uuids.filter(|server| graph.hosts.iter().any(|host| host.name == server.host)) {
             prop_assert!(text.contains(&short_id(&server.id)), "{}", server.id);
         }

@@ -2,7 +2,7 @@ use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
 
 use super::*;
 use crate::event::{Leftover, LeftoverKind};
-use crate::view::fixture::{DB_1, Night, OLD, WEB_3, any_events, child, ended, night, seen, started};
+use crate::view::fixture::{DB_1, Night, OLD, WEB_3, any_events, child, ended, night, put_back, seen, started};
 
 fn state(tally: &Tally, id: &str) -> StepState {
     tally.steps().find(|(step, _)| step.step.id.0 == id).unwrap().1
@@ -16,8 +16,18 @@ fn failed() -> Outcome {
     Outcome::Failed { reason: "no".into(), fault: None, remedy: "look".into(), output: None }
 }
 
-fn retryable() -> Outcome {
-    Outcome::Retryable { reason: "not this time".into(), fault: None }
+fn retryable(again_after_s: Option<u64>) -> Outcome {
+    Outcome::Retryable { reason: "not this time".into(), fault: None, again_after_s }
+}
+
+/// As [`started`], for a graph that only puts a host back.
+fn putting_back() -> EventKind {
+    match started() {
+        EventKind::RunStarted { event_version, furlough, cloud, plan_text, folder, .. } => {
+            EventKind::RunStarted { event_version, furlough, cloud, plan_text, folder, graph: Box::new(put_back()) }
+        }
+        other => other,
+    }
 }
 
 #[test]
@@ -63,10 +73,22 @@ fn what_waits_for_a_failed_step_is_blocked_until_it_is_tried_again() {
 }
 
 #[test]
-fn a_ladder_without_another_rung_has_failed_once_the_run_says_so() {
+fn a_ladder_without_another_rung_has_failed() {
     let step = format!("cmp-07/move/{WEB_3}");
     let mut night = Night::default();
-    night.push(0, started()).start(1, &step, 1, Some(Rung::Live)).settle(2, &step, 1, retryable());
+    night.push(0, started()).start(1, &step, 1, Some(Rung::Live)).settle(2, &step, 1, retryable(None));
+    assert_eq!(state(&Tally::of(&night.events), &step), StepState::Waiting);
+    night.start(3, &step, 2, Some(Rung::Cold)).settle(4, &step, 2, retryable(None));
+    let tally = Tally::of(&night.events);
+    assert_eq!((state(&tally, &step), tally.server_counts().failed), (StepState::Failed, 1));
+    assert_eq!(state(&tally, "cmp-07/empty"), StepState::Blocked);
+}
+
+#[test]
+fn a_step_without_tries_left_has_failed_once_the_run_says_so() {
+    let step = format!("cmp-07/move/{WEB_3}");
+    let mut night = Night::default();
+    night.push(0, started()).start(1, &step, 1, Some(Rung::Cold)).settle(2, &step, 1, retryable(Some(30)));
     assert_eq!(state(&Tally::of(&night.events), &step), StepState::Waiting);
 
     let with = |ending| {
@@ -75,7 +97,6 @@ fn a_ladder_without_another_rung_has_failed_once_the_run_says_so() {
         Tally::of(&events)
     };
     assert_eq!(state(&with(Ending::Failed), &step), StepState::Failed);
-    assert_eq!(with(Ending::Failed).server_counts().failed, 1);
     // It was stopped between two attempts: nothing has failed yet.
     assert_eq!(state(&with(Ending::Interrupted), &step), StepState::Waiting);
 
@@ -88,6 +109,24 @@ fn a_ladder_without_another_rung_has_failed_once_the_run_says_so() {
     };
     night.push(3, EventKind::RunEnded { ending: Ending::Paused, leftovers: vec![named], requests: 1 });
     assert_eq!(state(&Tally::of(&night.events), &step), StepState::Failed);
+}
+
+#[test]
+fn a_server_that_ends_on_the_last_rung_is_left() {
+    let step = format!("cmp-07/move/{WEB_3}");
+    let mut night = Night::default();
+    night.push(0, started()).done(1, &step, Done::Left);
+    assert_eq!(Tally::of(&night.events).server_counts().left, 2);
+}
+
+#[test]
+fn servers_of_an_earlier_run_are_started_again() {
+    let mut night = Night::default();
+    night.push(0, putting_back());
+    assert_eq!(Tally::of(&night.events).server_counts().stopped, 1);
+    night.done(1, &format!("cmp-08/start/{OLD}"), Done::Started).done(4, "cmp-08/enable", seen("enabled"));
+    let tally = Tally::of(&night.events);
+    assert_eq!((tally.server_counts().restarted, phase(&tally, "cmp-08")), (1, HostPhase::BackInService));
 }
 
 #[test]
