@@ -5,6 +5,7 @@
 //! With `FURLOUGH_LAB_KEEP=1` the lab is left running for the next test process. Deliberately absent: installing
 //! anything; without `lab/install.sh` a scenario fails and says so.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,8 @@ pub struct Lab {
     pub nova: Nova,
     /// The `clouds` section of the lab's `clouds.yaml`.
     pub clouds: Value,
+    /// Nothing of an earlier scenario is left.
+    pub clean: Cell<bool>,
     /// Held while this process uses the lab; see [`stop_when_unlocked`].
     _lock: File,
 }
@@ -89,16 +92,17 @@ impl Lab {
         let file: Value = serde_yaml::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?;
         let clouds = file["clouds"].clone();
         let nova = Nova::login(&clouds["lab-demo-admin"]["auth"]);
-        Ok(Self { release, dir, nova, clouds, _lock: lock })
+        Ok(Self { release, dir, nova, clouds, clean: Cell::new(false), _lock: lock })
     }
 
     /// Runs one of the lab's scripts; panics with its output when it fails.
     #[track_caller]
     pub fn script(&self, name: &str, args: &[&str], env: &[(&str, &str)]) {
-        script(self.release, &self.dir, name, args, env).unwrap_or_else(|e| panic!("{e}"));
+        self.try_script(name, args, env).unwrap_or_else(|e| panic!("{e}"));
     }
 
-    pub fn try_script(&self, name: &str, args: &[&str], env: &[(&str, &str)]) -> Result<(), String> {
+    /// Runs one of the lab's scripts and gives what it printed.
+    pub fn try_script(&self, name: &str, args: &[&str], env: &[(&str, &str)]) -> Result<String, String> {
         script(self.release, &self.dir, name, args, env)
     }
 
@@ -122,7 +126,7 @@ fn stop_when_unlocked(release: Release, dir: &Path, lock: &Path) -> Result<(), S
     Ok(())
 }
 
-fn script(release: Release, dir: &Path, name: &str, args: &[&str], env: &[(&str, &str)]) -> Result<(), String> {
+fn script(release: Release, dir: &Path, name: &str, args: &[&str], env: &[(&str, &str)]) -> Result<String, String> {
     let mut command = Command::new(format!("{SCRIPTS}/{name}"));
     command.args(args).stdin(Stdio::null());
     command.env("LAB_RELEASE", release.name()).env("LAB_DIR", dir).env("LAB_HOSTS", HOSTS.to_string());
@@ -131,13 +135,8 @@ fn script(release: Release, dir: &Path, name: &str, args: &[&str], env: &[(&str,
     let (out, err, mut log) = log.map_err(|e| format!("{name}: no temporary file: {e}"))?;
     // a file and not a pipe: the lab's processes inherit it, and a pipe would never end
     let status = command.stdout(out).stderr(err).status().map_err(|e| format!("{name}: {e}"))?;
-    if status.success() {
-        return Ok(());
-    }
     let mut said = String::new();
     let read = std::io::Seek::rewind(&mut log).and_then(|()| std::io::Read::read_to_string(&mut log, &mut said));
-    if let Err(e) = read {
-        said = format!("(its output cannot be read: {e})");
-    }
-    Err(format!("{name} {}: {status}\n{said}", args.join(" ")))
+    read.map_err(|e| format!("{name}: {status}; its output cannot be read: {e}"))?;
+    if status.success() { Ok(said) } else { Err(format!("{name} {}: {status}\n{said}", args.join(" "))) }
 }

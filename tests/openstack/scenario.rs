@@ -72,9 +72,10 @@ pub struct Scenario<'a> {
 }
 
 impl<'a> Scenario<'a> {
-    /// Makes sure that nothing is left of an earlier one; restarts the lab from nothing when that cannot be had.
+    /// Makes sure that nothing is left of an earlier one; crashes and restarts every host when that cannot be had.
     pub fn begin(lab: &'a Lab) -> Self {
-        if let Err(e) = clean(lab) {
+        let cleaned = if lab.clean.take() { Ok(()) } else { clean(lab) };
+        if let Err(e) = cleaned {
             eprintln!("the lab is not clean, starting all of its hosts again: {e}");
             let hosts = Lab::hosts();
             let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
@@ -227,7 +228,7 @@ impl Drop for Scenario<'_> {
         let undone = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.undo()));
         let undone = undone.unwrap_or_else(|_| Err("it panicked, see above".into()));
         match undone {
-            Ok(()) => {}
+            Ok(()) => self.lab.clean.set(true),
             // a second panic would end the whole test process; the next scenario tries again
             Err(e) if std::thread::panicking() => eprintln!("the scenario's leftovers could not be removed: {e}"),
             Err(e) => panic!("the scenario's leftovers could not be removed: {e}"),
@@ -248,13 +249,12 @@ fn clean(lab: &Lab) -> Result<(), String> {
     let nova = &lab.nova;
     write_faults(lab, &json!({}))?;
     let hosts = Lab::hosts();
-    // a host that does not run cannot be resumed either
-    let runs = |host: &&String| lab.try_script("compute.sh", &["resume", host], &[]).is_ok();
-    let (_, stopped): (Vec<&String>, Vec<&String>) = hosts.iter().partition(runs);
+    let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    let printed = lab.try_script("compute.sh", &[&["heal"], names.as_slice()].concat(), &[])?;
+    let stopped: Vec<&str> = printed.lines().collect();
     let before: Vec<Value> = stopped.iter().map(|h| nova.service(h)).collect();
     if !stopped.is_empty() {
-        let names: Vec<&str> = stopped.iter().map(|h| h.as_str()).collect();
-        lab.try_script("compute.sh", &[&["start"], names.as_slice()].concat(), &[])?;
+        lab.try_script("compute.sh", &[&["start"], stopped.as_slice()].concat(), &[])?;
     }
     for service in nova.services() {
         let host = text(&service, "host");

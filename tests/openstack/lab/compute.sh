@@ -1,10 +1,11 @@
 #!/bin/bash
-# compute.sh start|stop|kill|pause|resume|restart HOST... : the fake nova-computes
+# compute.sh start|stop|kill|pause|resume|restart|heal HOST... : the fake nova-computes
 #   stop = SIGTERM (the service goes on being "up" until it ages out)
 #   kill = SIGKILL (a crashed host); pause, resume = SIGSTOP, SIGCONT (a hung host)
+#   heal = resume those that run and print those that do not
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
-[ $# -ge 2 ] || die "usage: compute.sh start|stop|kill|pause|resume|restart HOST..."
+[ $# -ge 2 ] || die "usage: compute.sh start|stop|kill|pause|resume|restart|heal HOST..."
 act=$1; shift
 running() { alive "compute-$1" || die "compute $1 does not run"; }
 case $act in
@@ -21,6 +22,7 @@ case $act in
   kill) for h in "$@"; do stop_one "compute-$h" KILL 5; done ;;
   pause) for h in "$@"; do p=$(running "$h"); kill -STOP "$p"; done ;;
   resume) for h in "$@"; do p=$(running "$h"); kill -CONT "$p"; done ;;
+  heal) for h in "$@"; do if p=$(alive "compute-$h"); then kill -CONT "$p"; else echo "$h"; fi; done ;;
   restart) "$0" stop "$@"; "$0" start "$@" ;;
   *) die "unknown action $act" ;;
 esac
