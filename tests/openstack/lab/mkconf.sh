@@ -3,7 +3,7 @@
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 choose_ports
-mkdir -p "$ETC"/{nova,keystone,placement,glance,rabbit} "$RUN" "$LOG" "$VAR"/{locks,nova,glance,images,keystone}
+mkdir -p "$ETC"/{nova,keystone,placement,glance,rabbit} "$RUN" "$LOG" "$VAR"/{locks,nova,glance,images,keystone,mysql-tmp}
 KS="http://127.0.0.1:$P_KEYSTONE/v3"
 db() { echo "mysql+pymysql://lab:$LAB_PASSWORD@127.0.0.1:$P_MYSQL/$1?charset=utf8"; }
 RABBIT="rabbit://guest:guest@127.0.0.1:$P_AMQP/"
@@ -37,6 +37,8 @@ cat > "$ETC/my.cnf" <<X
 [mysqld]
 datadir = $VAR/mysql
 socket = $MYSQL_SOCK
+# its own: a MariaDB that starts removes the temporary tables it finds there, also another one's
+tmpdir = $VAR/mysql-tmp
 pid-file = $RUN/mysql.own.pid
 bind-address = 127.0.0.1
 port = $P_MYSQL
