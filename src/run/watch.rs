@@ -18,14 +18,14 @@ use crate::cloud::{Cloud, CloudError, LiveProgress, Migration, MigrationQuery, M
 const PACE_MIN: Duration = Duration::from_secs(1);
 /// The longest pause: a freed slot should not stay unused for longer.
 const PACE_MAX: Duration = Duration::from_secs(5);
-/// Part of a migration's usual duration to wait between readings: a little less than one, so that of two completions
-/// at most one goes unseen for long.
-const PACE_SHARE: f64 = 0.9;
+/// Part of a migration's usual duration to wait between readings. With one more queued behind each running migration a
+/// source is idle only when two end between two readings, so reading more often than they end buys nothing.
+const PACE_SHARE: f64 = 1.0;
 /// How far a `changes-since` reaches back behind the last reading: timestamps are second-granular, and several API
 /// servers' clocks differ a little.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(5);
 /// How long a server row may be wanted before it is read for that alone; within it, wants are served together.
-const BATCH_WANTS: Duration = Duration::from_secs(4);
+const BATCH_WANTS: Duration = Duration::from_secs(10);
 /// A migration running for longer than this has its bytes read.
 const PROGRESS_AFTER: Duration = Duration::from_secs(6);
 /// Nova writes the bytes every 5 s (nova/virt/libvirt/migration.py).

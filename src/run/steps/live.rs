@@ -146,6 +146,8 @@ fn judge(made: &Intent, asked: &Asked, seen: &Seen, judging: &Judging<'_>) -> Ve
 fn ended(record: &Migration, before: &ServerBefore, seen: &Seen, judging: &Judging<'_>) -> Verdict {
     let Some(terminal_at) = judging.terminal_at else { return Verdict::Wait(Want::Server) };
     let row = match moving::row_since(seen, terminal_at) {
+        // After a failure the next rung waits for it.
+        None if record.status.is_failure() => return Verdict::Wait(Want::ServerNow),
         None => return Verdict::Wait(Want::Server),
         Some(Row::Gone) => return Verdict::Settled(Outcome::Done(Done::Gone)),
         Some(Row::Here(row)) => row,
