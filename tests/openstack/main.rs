@@ -30,6 +30,7 @@ mod harness;
 mod lab;
 mod nova;
 mod proxy;
+mod race;
 mod scenario;
 
 /// Makes each of these functions, `fn(&Scenario)`, a test on each release: `newest::name` and `zed::name`, in the
