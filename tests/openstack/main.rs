@@ -33,6 +33,7 @@ mod lab;
 mod maintenance;
 mod nova;
 mod proxy;
+mod race;
 mod refusals;
 mod scenario;
 mod trouble;

@@ -78,7 +78,7 @@ if [ "$(cat "$VENV/.done" 2>/dev/null)" != "$mark" ]; then
   "$VENV/bin/python" -m pip install -q "${c[@]}" -U pip setuptools wheel
   # fixtures: nova.virt.fake imports it, but Nova does not require it
   "$VENV/bin/pip" install -q "${c[@]}" nova keystone openstack-placement glance \
-    python-openstackclient PyMySQL fixtures uwsgi
+    python-openstackclient python-novaclient PyMySQL fixtures uwsgi
   echo "$mark" > "$VENV/.done"
 fi
 step "pip (OpenStack from PyPI)"
