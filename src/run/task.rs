@@ -74,10 +74,7 @@ impl Task {
         let _following: Option<Following> =
             server.as_ref().map(|server| self.cx.watch.follow(server, &self.cx.step.host));
         let asked = match self.adopt.take() {
-            Some(asked) => {
-                self.take_over(server.as_deref()).await?;
-                Some(asked)
-            }
+            Some(asked) => Some(self.take_over(asked, server.as_deref()).await?),
             None => match self.begin(kind.as_mut()).await? {
                 Begun::Over => return Ok(()),
                 Begun::Look => None,
@@ -90,16 +87,23 @@ impl Task {
         self.watch_it(kind.as_mut(), asked, server.as_deref()).await
     }
 
-    /// Reads what an adopted step is about, until the cloud answers.
-    async fn take_over(&self, server: Option<&str>) -> Result<(), Stopped> {
-        let Some(server) = server else { return Ok(()) };
+    /// Records that an answer was lost with the process that waited for it, and reads what the step is about, until the
+    /// cloud answers or the step's own look says that it does not.
+    async fn take_over(&self, mut asked: Asked, server: Option<&str>) -> Result<Asked, Stopped> {
+        if asked.answer.is_none() {
+            let answer = Answer::Lost { cause: "the process that asked ended before it was recorded".to_owned() };
+            let (step, attempt) = (self.cx.step.id.clone(), self.cx.attempt);
+            self.record(EventKind::StepAnswered { step, attempt, answer: answer.clone() }).await?;
+            asked.answer = Some(answer);
+        }
+        let Some(server) = server else { return Ok(asked) };
         let mut retry = Retry::new();
         while let Err(error) = self.cx.watch.adopt(server).await {
             if !retry.pause(self, &error.to_string(), true).await? {
-                return Ok(());
+                break;
             }
         }
-        Ok(())
+        Ok(asked)
     }
 
     async fn begin(&self, kind: &mut dyn Kind) -> Result<Begun, Stopped> {
