@@ -2,8 +2,12 @@
 //! made of state machines, killed at every append of its journal.
 
 mod admission;
+mod crash;
+mod driver;
+mod fake;
 mod night;
 mod random;
+mod stage;
 mod states;
 
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{before, plan, server, service};
 use crate::cloud::{Capabilities, Host, Hypervisor, Inventory, Microversion, ServiceStatus};
 use crate::compile::{Edge, Graph, Step, StepId, StepKind, compile};
-use crate::event::{Answer, Done, EventKind, Intent, Outcome, Output, ServiceBefore};
+use crate::event::{Answer, Done, Event, EventKind, Intent, Outcome, Output, ServiceBefore};
 use crate::plan::{Action, Command, Count, Finish, Limits, OnFailure, Rung, Template, Waves};
 use crate::run::engine::{Effect, Engine};
 use crate::run::state::StepState;
@@ -225,17 +225,7 @@ impl Night {
             }
         }
         let closed = self.engine.closed();
-        self.oracle.at_the_end(closed).map_err(|why| format!("{why}, after\n{}", self.told()))
-    }
-
-    /// The night, a line for each event.
-    fn told(&self) -> String {
-        let line = |event: &EventKind| match event {
-            EventKind::StepSettled { step, outcome, .. } => format!("{step} {outcome:?}\n"),
-            EventKind::RunResumed { retry, .. } => format!("resumed {retry:?}\n"),
-            other => format!("{} {}\n", other.step().map_or("", |step| &step.0), crate::run::state::name(other)),
-        };
-        self.events.iter().map(line).collect()
+        self.oracle.at_the_end(closed).map_err(|why| format!("{why}, after\n{}", self.events.iter().map(line).collect::<String>()))
     }
 
     pub(super) fn all_done(&self) -> bool {
@@ -329,6 +319,19 @@ impl Night {
         let graph = Graph { parent, steps: vec![step], ..self.graph.clone() };
         EventKind::GraphExtended { graph: Box::new(graph) }
     }
+}
+
+/// One line for an event, for messages.
+fn line(event: &EventKind) -> String {
+    match event {
+        EventKind::StepSettled { step, outcome, .. } => format!("{step} {outcome:?}\n"),
+        EventKind::RunResumed { retry, .. } => format!("resumed {retry:?}\n"),
+        other => format!("{} {}\n", other.step().map_or("", |step| &step.0), crate::run::state::name(other)),
+    }
+}
+
+pub(super) fn told(event: &Event) -> String {
+    format!("{} {}", event.at, line(&event.kind))
 }
 
 pub(super) fn started(graph: Graph) -> EventKind {
