@@ -1,6 +1,9 @@
 //! Live migration: the server goes on running. Withdrawn when it stalls, takes too long, or still waits in Nova's queue
 //! when the operator stops the run.
 
+#[cfg(test)]
+mod tests;
+
 use async_trait::async_trait;
 use tokio::time::Instant;
 
@@ -104,7 +107,7 @@ impl Kind for Live {
             terminal_at: self.terminal_at,
         };
         let verdict = judge(&made, asked, &seen, &judging);
-        moving::explain(cx, asked, &self.server, verdict).await
+        Ok(moving::explain(cx, asked, &self.server, verdict).await)
     }
 
     fn undo(&self, intent: &Intent) -> Undo {
