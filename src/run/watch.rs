@@ -258,8 +258,8 @@ impl Watch {
         if fresh(&seen) {
             return Ok(seen.server);
         }
+        // Never read by this process: its migrations are as unknown as its row.
         if seen.server_as_of.is_none() {
-            // Nothing of it is known in this process: its records too, or an old one would be taken for ours.
             self.adopt(server).await?;
             return Ok(self.seen(server).server);
         }
@@ -271,9 +271,10 @@ impl Watch {
     /// back, no list has been read by this process. From then on changes are asked for.
     pub async fn adopt(&self, server: &str) -> Result<(), CloudError> {
         let now = Instant::now();
-        let row = self.cloud.server(server).await?;
         let query = MigrationQuery { server: Some(server.to_owned()), ..MigrationQuery::default() };
+        // First, for its clock: what changes after this instant is read by `changes-since`.
         let records = self.cloud.migrations(&query).await?;
+        let row = self.cloud.server(server).await?;
         let mut state = self.lock();
         state.servers.insert(server.to_owned(), Row { server: row, as_of: now });
         state.servers_synced.get_or_insert(Synced { at: records.at, as_of: now });

@@ -1,5 +1,8 @@
 //! Stopping a server on its host, starting it again, and leaving it alone.
 
+#[cfg(test)]
+mod tests;
+
 use async_trait::async_trait;
 
 use super::moving::{self, Row};
@@ -57,7 +60,7 @@ impl Kind for Stop {
         let Some(asked) = asked else { return Ok(Verdict::Pause(0)) };
         let seen = cx.watch.seen(&self.server);
         let verdict = judge(asked, &seen, &ServerStatus::Shutoff, Done::Stopped, cx.plan.drain.power_timeout_s);
-        moving::explain(cx, asked, &self.server, verdict).await
+        Ok(moving::explain(cx, asked, &self.server, verdict).await)
     }
 
     fn undo(&self, intent: &Intent) -> Undo {
@@ -128,7 +131,7 @@ impl Kind for Start {
         let Some(asked) = asked else { return Ok(Verdict::Pause(0)) };
         let seen = cx.watch.seen(&self.server);
         let verdict = judge(asked, &seen, &ServerStatus::Active, Done::Started, cx.plan.drain.power_timeout_s);
-        moving::explain(cx, asked, &self.server, verdict).await
+        Ok(moving::explain(cx, asked, &self.server, verdict).await)
     }
 
     fn undo(&self, intent: &Intent) -> Undo {

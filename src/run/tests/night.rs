@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{before, plan, server, service};
 use crate::cloud::{Capabilities, Host, Hypervisor, Inventory, Microversion, ServiceStatus};
 use crate::compile::{Edge, Graph, Step, StepId, StepKind, compile};
-use crate::event::{Answer, Done, EventKind, Intent, Outcome, Output, ServiceBefore};
+use crate::event::{Answer, Done, Event, EventKind, Intent, Outcome, Output, ServiceBefore};
 use crate::plan::{Action, Command, Count, Finish, Limits, OnFailure, Rung, Template, Waves};
 use crate::run::engine::{Effect, Engine};
 use crate::run::state::StepState;
@@ -225,17 +225,9 @@ impl Night {
             }
         }
         let closed = self.engine.closed();
-        self.oracle.at_the_end(closed).map_err(|why| format!("{why}, after\n{}", self.told()))
-    }
-
-    /// The night, a line for each event.
-    fn told(&self) -> String {
-        let line = |event: &EventKind| match event {
-            EventKind::StepSettled { step, outcome, .. } => format!("{step} {outcome:?}\n"),
-            EventKind::RunResumed { retry, .. } => format!("resumed {retry:?}\n"),
-            other => format!("{} {}\n", other.step().map_or("", |step| &step.0), crate::run::state::name(other)),
-        };
-        self.events.iter().map(line).collect()
+        self.oracle
+            .at_the_end(closed)
+            .map_err(|why| format!("{why}, after\n{}", self.events.iter().map(line).collect::<String>()))
     }
 
     pub(super) fn all_done(&self) -> bool {
@@ -329,6 +321,19 @@ impl Night {
         let graph = Graph { parent, steps: vec![step], ..self.graph.clone() };
         EventKind::GraphExtended { graph: Box::new(graph) }
     }
+}
+
+/// One line for an event, for messages.
+fn line(event: &EventKind) -> String {
+    match event {
+        EventKind::StepSettled { step, outcome, .. } => format!("{step} {outcome:?}\n"),
+        EventKind::RunResumed { retry, .. } => format!("resumed {retry:?}\n"),
+        other => format!("{} {}\n", other.step().map_or("", |step| &step.0), crate::run::state::name(other)),
+    }
+}
+
+pub(super) fn told(event: &Event) -> String {
+    format!("{} {}", event.at, line(&event.kind))
 }
 
 pub(super) fn started(graph: Graph) -> EventKind {
@@ -444,8 +449,13 @@ impl Oracle {
 
     fn add(&mut self, steps: &[Step]) {
         for step in steps {
-            let known =
-                Known { step: step.clone(), needs: step.needs.clone(), stands: Stands::Waiting, attempt: 0, released: false };
+            let known = Known {
+                step: step.clone(),
+                needs: step.needs.clone(),
+                stands: Stands::Waiting,
+                attempt: 0,
+                released: false,
+            };
             self.steps.insert(step.id.clone(), known);
         }
     }
@@ -484,8 +494,7 @@ impl Oracle {
             }
             let asked = engine.node(id).unwrap().state == StepState::Asked;
             let rung = engine.node(id).unwrap().rung();
-            known.stands =
-                if asked { Stands::InFlight { rung, asked } } else { Stands::Waiting };
+            known.stands = if asked { Stands::InFlight { rung, asked } } else { Stands::Waiting };
         }
         for known in self.steps.values_mut() {
             if matches!(known.stands, Stands::InFlight { asked: false, .. }) {
@@ -540,9 +549,9 @@ impl Oracle {
         match &known.step.kind {
             StepKind::Start { .. } => {
                 let given_up = || {
-                    let mut others = self.on_host(&host).filter(|known| {
-                        !matches!(known.step.kind, StepKind::Start { .. } | StepKind::Enable)
-                    });
+                    let mut others = self
+                        .on_host(&host)
+                        .filter(|known| !matches!(known.step.kind, StepKind::Start { .. } | StepKind::Enable));
                     others.all(|other| match other.stands {
                         Stands::Done(_) | Stands::Failed => true,
                         Stands::InFlight { .. } => false,
@@ -687,8 +696,8 @@ impl Oracle {
         if closed {
             return Ok(());
         }
-        let held = self.on_failure == OnFailure::Hold
-            && self.steps.values().any(|known| known.stands == Stands::Failed);
+        let held =
+            self.on_failure == OnFailure::Hold && self.steps.values().any(|known| known.stands == Stands::Failed);
         for known in self.steps.values().filter(|known| known.stands == Stands::Waiting) {
             let disable = self.on_host(&known.step.host).find(|known| matches!(known.step.kind, StepKind::Disable));
             let never_begun = disable.is_some_and(|disable| disable.attempt == 0);
