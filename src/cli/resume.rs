@@ -1,7 +1,7 @@
 use super::execute::{Output, execute};
 use super::{Failure, Surroundings};
 use crate::cloud::Cloud as _;
-use crate::event::{Ending, EventKind};
+use crate::event::{Ending, Event, EventKind, LeftoverKind};
 use crate::journal::{Journal as _, JournalError, RunSummary};
 use crate::run::Begin;
 
@@ -44,6 +44,14 @@ impl Resume {
             return Ok(0);
         }
         let events = journal.read(&run.id).await?;
+        if let Some(host) = given_back(&events, &run.hosts) {
+            return Err(Failure::blocked(format!(
+                "{} left {host} out of service, and `furlough enable` has put it back since: its steps were for a \
+                 host without servers",
+                run.id
+            ))
+            .remedy("run the plan anew: that looks at the cloud as it is now"));
+        }
         let Some(EventKind::RunStarted { graph, .. }) = events.first().map(|event| &event.kind) else {
             return Err(Failure::failed(format!(
                 "the journal of {} does not begin with its graph: it is damaged",
@@ -73,4 +81,12 @@ fn newest_unfinished(runs: Vec<RunSummary>) -> Result<Option<RunSummary>, Failur
         (None, Some(live)) => Err(JournalError::RunHeld { run: live.id.clone() }.into()),
         (newest, _) => Ok(newest),
     }
+}
+
+/// A host that the run left out of service at its end and that is no longer leased to it. Only an enable passes such a
+/// lease on.
+fn given_back<'a>(events: &'a [Event], leased: &[String]) -> Option<&'a str> {
+    let Some(EventKind::RunEnded { leftovers, .. }) = events.last().map(|event| &event.kind) else { return None };
+    let out = leftovers.iter().filter(|left| left.kind == LeftoverKind::HostDisabled);
+    out.map(|left| left.host.as_str()).find(|host| !leased.iter().any(|leased| leased == host))
 }
