@@ -3,7 +3,7 @@
 //! A move holds its slots from the moment it is started until its migration record is terminal (released) or it is
 //! settled, whichever is seen first.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::plan::{Limits, Rung};
 
@@ -24,7 +24,8 @@ pub struct Admission {
     /// Live migrations that may wait in Nova's queue behind each source's running ones.
     queue_ahead: u32,
     taken: HashMap<usize, Slot>,
-    servers: HashSet<String>,
+    /// The step that moves each server, until it is settled.
+    servers: HashMap<String, usize>,
     per_source: HashMap<String, PerSource>,
     per_destination: HashMap<String, u32>,
     /// Moves whose destination is not known yet: each might go to any host.
@@ -45,7 +46,7 @@ impl Admission {
             limits,
             queue_ahead,
             taken: HashMap::new(),
-            servers: HashSet::new(),
+            servers: HashMap::new(),
             per_source: HashMap::new(),
             per_destination: HashMap::new(),
             unplaced: 0,
@@ -54,7 +55,7 @@ impl Admission {
 
     /// Whether this move may start beside those that have.
     pub fn admits(&self, server: &str, source: &str, rung: Rung) -> bool {
-        if self.servers.contains(server) {
+        if self.servers.contains_key(server) {
             return false;
         }
         if rung == Rung::Leave {
@@ -70,7 +71,7 @@ impl Admission {
         let at = self.per_source.get(source).copied().unwrap_or_default();
         let allowed = match rung {
             // Nova queues live migrations behind live ones only.
-            Rung::Live if at.cold == 0 => self.limits.source + self.queue_ahead,
+            Rung::Live if at.cold == 0 => self.limits.source.saturating_add(self.queue_ahead),
             _ => self.limits.source,
         };
         at.live + at.cold < allowed && self.destination_has_room()
@@ -89,7 +90,7 @@ impl Admission {
         if rung == Rung::Leave || self.taken.contains_key(&key) {
             return;
         }
-        self.servers.insert(server.to_owned());
+        self.servers.insert(server.to_owned(), key);
         match rung {
             Rung::Live => {
                 self.per_source.entry(source.to_owned()).or_default().live += 1;
@@ -144,7 +145,9 @@ impl Admission {
     /// The attempt has ended: the server may be asked again.
     pub fn settled(&mut self, key: usize, server: &str) {
         self.release(key);
-        self.servers.remove(server);
+        if self.servers.get(server) == Some(&key) {
+            self.servers.remove(server);
+        }
     }
 
     /// Gives everything back: what is in flight is taken anew when a run is resumed.

@@ -49,6 +49,9 @@ pub struct Node {
     pub intents: Vec<Intent>,
     /// To the newest of them.
     pub answer: Option<Answer>,
+    /// The newest intent to disable or to stop, of whichever attempt: what it remembered is given back, also when a
+    /// later attempt found the wanted state there already.
+    remembered: Option<Intent>,
     pub migration_id: Option<u64>,
     to: Option<String>,
     released: bool,
@@ -149,6 +152,7 @@ impl Engine {
                 dependants: Vec::new(),
                 intents: Vec::new(),
                 answer: None,
+                remembered: None,
                 migration_id: None,
                 to: None,
                 released: false,
@@ -242,6 +246,9 @@ impl Engine {
                 self.candidates.remove(&at);
             }
             EventKind::StepIntended { intent, .. } => {
+                if matches!(intent, Intent::Disable { .. } | Intent::Stop { .. }) {
+                    node.remembered = Some(intent.clone());
+                }
                 node.intents.push(intent.clone());
                 node.answer = None;
             }
@@ -272,6 +279,13 @@ impl Engine {
         }
         if let Outcome::Retryable { again_after_s, .. } = outcome {
             match (again_after_s, self.may_try_again(at)) {
+                // A child of it failed while it was still at work: nothing more follows.
+                (Some(_), true) if self.nodes[at].blocked => {
+                    let (host, wave) = self.place(at);
+                    self.close(wave);
+                    self.look_around(&host, wave);
+                    return;
+                }
                 (Some(after_s), true) => {
                     let node = &mut self.nodes[at];
                     if *after_s > 0 {
@@ -284,6 +298,17 @@ impl Engine {
                 _ if self.next_rung(at) => return,
                 _ => self.nodes[at].state = StepState::Failed,
             }
+        }
+        if self.was_on_the_way_out(at) && !self.host_is_given_up(&self.nodes[at].step.host) {
+            for at in self.take_in_again(at) {
+                let wave = self.nodes[at].step.wave;
+                // The start itself has not been counted out.
+                if !matches!(self.nodes[at].step.kind, StepKind::Start { .. }) {
+                    *self.open_in_wave.entry(wave).or_default() += 1;
+                }
+                self.candidates.insert(at);
+            }
+            return;
         }
         self.over(at);
     }
@@ -311,21 +336,30 @@ impl Engine {
 
     /// A step has ended: what waits for it may start, or never will.
     fn over(&mut self, at: usize) {
-        let node = &self.nodes[at];
-        let (host, wave, state) = (node.step.host.clone(), node.step.wave, node.state);
+        let (host, wave) = self.place(at);
         self.close(wave);
-        if state == StepState::Done {
+        if self.nodes[at].state == StepState::Done {
             let dependants = self.nodes[at].dependants.clone();
             self.candidates.extend(dependants);
         } else {
             self.failed += 1;
             self.block_dependants(at);
         }
-        // Starts on the way out and the next wave look at more than their own needs.
-        let own = self.by_host.get(&host).into_iter().flatten();
-        let starts = own.copied().filter(|&at| matches!(self.nodes[at].step.kind, StepKind::Start { .. }));
-        let starts: Vec<usize> = starts.collect();
-        self.candidates.extend(starts);
+        self.look_around(&host, wave);
+    }
+
+    fn place(&self, at: usize) -> (String, u32) {
+        let step = &self.nodes[at].step;
+        (step.host.clone(), step.wave)
+    }
+
+    /// What looks at more than its own needs (starts on the way out, what follows on an empty host, the next wave) is
+    /// looked at again.
+    fn look_around(&mut self, host: &str, wave: u32) {
+        let own = self.by_host.get(host).into_iter().flatten().copied();
+        let looks = own.filter(|&at| !matches!(self.nodes[at].step.kind, StepKind::Move { .. }));
+        let looks: Vec<usize> = looks.collect();
+        self.candidates.extend(looks);
         if self.open_in_wave.get(&wave).is_none_or(|&open| open == 0) {
             let disables =
                 self.nodes.iter().enumerate().filter(|(_, node)| matches!(node.step.kind, StepKind::Disable));
@@ -343,6 +377,7 @@ impl Engine {
     /// Marks everything that can never start now. Starts are exempt (what was stopped is started on every way out), and
     /// so are disables, which ask whether their wave may begin.
     fn block_dependants(&mut self, at: usize) {
+        let mut hosts = BTreeSet::new();
         let mut todo = self.nodes[at].dependants.clone();
         while let Some(at) = todo.pop() {
             let node = &mut self.nodes[at];
@@ -352,10 +387,18 @@ impl Engine {
             }
             node.blocked = true;
             todo.extend_from_slice(&node.dependants);
+            hosts.insert(node.step.host.clone());
             if !node.state.in_flight() {
                 let wave = node.step.wave;
                 self.close(wave);
             }
+        }
+        // Hosts of the same wave are given up together, and each has starts of its own.
+        for host in hosts {
+            let own = self.by_host.get(&host).into_iter().flatten().copied();
+            let starts: Vec<usize> =
+                own.filter(|&at| matches!(self.nodes[at].step.kind, StepKind::Start { .. })).collect();
+            self.candidates.extend(starts);
         }
     }
 
@@ -386,11 +429,15 @@ impl Engine {
                 _ => return Err(Illegal::Order("only a step that failed or is unknown can be retried")),
             }
         }
-        self.restop_restarted(retry)?;
         for node in &mut self.nodes {
             (node.starting, node.paused, node.blocked) = (false, false, false);
             if node.state == StepState::Started {
                 node.state = StepState::Waiting;
+            }
+        }
+        for at in 0..self.nodes.len() {
+            if self.was_on_the_way_out(at) {
+                self.take_in_again(at);
             }
         }
         self.recount();
@@ -417,29 +464,36 @@ impl Engine {
         Ok(())
     }
 
-    /// A host that failed had its stopped servers started on the way out; going on with it, they are stopped anew.
-    fn restop_restarted(&mut self, retry: &[StepId]) -> Result<(), Illegal> {
-        let mut hosts = BTreeSet::new();
-        for step in retry {
-            hosts.insert(self.nodes[self.find(step)?].step.host.clone());
+    /// A start that is done although what it waits for is not: its host was given up.
+    fn was_on_the_way_out(&self, at: usize) -> bool {
+        let node = &self.nodes[at];
+        matches!(node.step.kind, StepKind::Start { .. }) && node.state == StepState::Done && !self.needs_done(node)
+    }
+
+    /// Going on with a host that was given up: this server is started again at the end, and if this run had stopped it,
+    /// it is stopped anew, and the host seen empty anew. Answers what waits again.
+    fn take_in_again(&mut self, start: usize) -> Vec<usize> {
+        let node = &self.nodes[start];
+        let own = self.by_host.get(&node.step.host).map(Vec::as_slice).unwrap_or_default();
+        let done = |at: &usize| self.nodes[*at].state == StepState::Done;
+        let stopped = |at: &usize| {
+            let other = &self.nodes[*at];
+            matches!(other.step.kind, StepKind::Move { .. })
+                && other.server() == node.server()
+                && matches!(other.outcome, Some(Outcome::Done(Done::Stopped)))
+        };
+        let empty = |at: &usize| matches!(self.nodes[*at].step.kind, StepKind::Empty);
+        let mut again: Vec<usize> = own.iter().copied().filter(done).filter(stopped).collect();
+        if !again.is_empty() {
+            again.extend(own.iter().copied().filter(done).filter(empty));
         }
-        for host in hosts {
-            let own = self.by_host.get(&host).cloned().unwrap_or_default();
-            let restarted: BTreeSet<String> = own
-                .iter()
-                .map(|&at| &self.nodes[at])
-                .filter(|node| matches!(node.outcome, Some(Outcome::Done(Done::Started))))
-                .filter_map(|node| node.server().map(str::to_owned))
-                .collect();
-            for at in own {
-                let node = &mut self.nodes[at];
-                if node.server().is_some_and(|server| restarted.contains(server)) {
-                    node.state = StepState::Waiting;
-                    (node.rung, node.tries) = (0, 0);
-                }
-            }
+        again.push(start);
+        for &at in &again {
+            let node = &mut self.nodes[at];
+            node.state = StepState::Waiting;
+            (node.rung, node.tries, node.remembered) = (0, 0, None);
         }
-        Ok(())
+        again
     }
 
     /// Counters and blocked marks anew, from the states.
@@ -494,13 +548,32 @@ impl Engine {
         }
         match node.step.kind {
             StepKind::Disable => self.wave_may_begin(node.step.wave),
-            StepKind::Start { .. } => self.needs_done(node) || self.host_is_given_up(&node.step.host),
-            _ => self.needs_done(node),
+            StepKind::Start { .. } => {
+                let host = &node.step.host;
+                (self.needs_done(node) && self.host_is_emptied(host)) || self.host_is_given_up(host)
+            }
+            StepKind::Command { .. } | StepKind::Wait { .. } | StepKind::Enable => {
+                self.needs_done(node) && self.host_is_emptied(&node.step.host) && !self.starts_on(&node.step.host)
+            }
+            StepKind::List | StepKind::Move { .. } | StepKind::Empty => self.needs_done(node),
         }
     }
 
     fn needs_done(&self, node: &Node) -> bool {
         node.needs.iter().all(|&need| self.nodes[need].state == StepState::Done)
+    }
+
+    /// Nothing on this host has to leave it: once more than its needs, where a host that was given up is gone on with.
+    fn host_is_emptied(&self, host: &str) -> bool {
+        self.on_host(host).all(|node| match node.step.kind {
+            StepKind::Move { .. } | StepKind::Empty => node.state == StepState::Done,
+            _ => true,
+        })
+    }
+
+    /// A start of a server on this host is under way: before a resume, it may have been on the way out.
+    fn starts_on(&self, host: &str) -> bool {
+        self.on_host(host).any(|node| matches!(node.step.kind, StepKind::Start { .. }) && node.state.in_flight())
     }
 
     /// Every wave before is over, and the plan's policy lets failures be followed by more hosts.
@@ -586,23 +659,16 @@ impl Engine {
         times
     }
 
-    /// What the last attempt at stopping this server remembered, if this run stopped it.
+    /// What the newest request to stop this server remembered, if this run made one.
     pub fn stopped(&self, host: &str, server: &str) -> Option<Intent> {
-        self.on_host(host)
-            .filter(|node| matches!(node.step.kind, StepKind::Move { .. }) && node.server() == Some(server))
-            .flat_map(|node| &node.intents)
-            .filter(|intent| matches!(intent, Intent::Stop { .. }))
-            .last()
-            .cloned()
+        let own = |node: &&Node| matches!(node.step.kind, StepKind::Move { .. }) && node.server() == Some(server);
+        self.on_host(host).filter(own).filter_map(|node| node.remembered.clone()).last()
     }
 
-    /// What the disable of this host remembered, if this run disabled it.
+    /// What the newest request to disable this host remembered, if this run made one.
     pub fn disabled(&self, host: &str) -> Option<Intent> {
-        self.on_host(host)
-            .filter(|node| matches!(node.step.kind, StepKind::Disable))
-            .flat_map(|node| &node.intents)
-            .last()
-            .cloned()
+        let own = |node: &&Node| matches!(node.step.kind, StepKind::Disable);
+        self.on_host(host).filter(own).filter_map(|node| node.remembered.clone()).last()
     }
 }
 

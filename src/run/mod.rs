@@ -15,6 +15,8 @@ mod engine;
 mod leftovers;
 mod state;
 mod task;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use clock::Clock;

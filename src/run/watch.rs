@@ -259,16 +259,16 @@ impl Watch {
             return Ok(seen.server);
         }
         if seen.server_as_of.is_none() {
-            let now = Instant::now();
-            let row = self.cloud.server(server).await?;
-            self.lock().servers.insert(server.to_owned(), Row { server: row.clone(), as_of: now });
-            return Ok(row);
+            // Nothing of it is known in this process: its records too, or an old one would be taken for ours.
+            self.adopt(server).await?;
+            return Ok(self.seen(server).server);
         }
         self.sync_servers().await?;
         Ok(self.seen(server).server)
     }
 
-    /// A step whose run was resumed knows nothing yet: reads its server and its migrations once.
+    /// Reads a server of which nothing is known yet, and its migrations: in a run that was resumed or only gives hosts
+    /// back, no list has been read by this process. From then on changes are asked for.
     pub async fn adopt(&self, server: &str) -> Result<(), CloudError> {
         let now = Instant::now();
         let row = self.cloud.server(server).await?;

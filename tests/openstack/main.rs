@@ -25,13 +25,18 @@
 //! Deliberately absent: servers with ports or volumes, evacuation with shared storage, several cells.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a scenario ends at the first surprise")]
 
+mod emptying;
 mod furlough;
 mod harness;
+mod interruptions;
 mod lab;
+mod maintenance;
 mod nova;
 mod proxy;
 mod race;
+mod refusals;
 mod scenario;
+mod trouble;
 
 /// Makes each of these functions, `fn(&Scenario)`, a test on each release: `newest::name` and `zed::name`, in the
 /// module where it is called.

@@ -49,6 +49,8 @@ impl Seen {
 pub enum Fault {
     /// Answered here with this status, in Nova's form; Nova never sees it.
     Answer(u16),
+    /// The same, with these words of Nova's.
+    Say(u16, String),
     /// The connection is cut before Nova sees it.
     DropRequest,
     /// Nova does it, and the answer is lost.
@@ -71,6 +73,8 @@ struct Rule {
 struct State {
     seen: Vec<Seen>,
     rules: Vec<Rule>,
+    /// The newest microversion that Nova's version documents are made to offer.
+    cap: Option<String>,
 }
 
 /// A running proxy; it ends with its owner.
@@ -110,6 +114,11 @@ impl Proxy {
     pub fn inject(&self, times: u32, method: &str, path: &str, body: &str, fault: Fault) {
         let rule = Rule { method: method.into(), path: path.into(), body: body.into(), fault, left: times };
         lock(&self.state).rules.push(rule);
+    }
+
+    /// From now on Nova's version documents offer this microversion as their newest. Nova itself still takes newer ones.
+    pub fn cap(&self, newest: &str) {
+        lock(&self.state).cap = Some(newest.to_owned());
     }
 
     /// Every request so far, in the order of arrival.
@@ -156,20 +165,49 @@ async fn serve(mut stream: TcpStream, upstream: &str, state: &Mutex<State>) -> s
     match fault {
         Some(Fault::DropRequest) => return Ok(()),
         Some(Fault::Answer(status)) => {
-            lock(state).seen[index].status = Some(status);
-            let body = nova_error(status).to_string();
-            let json = [("content-type".to_owned(), "application/json".to_owned())];
-            return reply(&mut stream, status, &json, body.as_bytes()).await;
+            return answer(&mut stream, state, index, status, "lab fault: answered by the proxy").await;
         }
+        Some(Fault::Say(status, words)) => return answer(&mut stream, state, index, status, &words).await,
         Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
         Some(Fault::DropAnswer) | None => {}
     }
-    let (status, headers, body) = pass_on(&request, upstream).await.map_err(std::io::Error::other)?;
+    let (status, headers, mut body) = pass_on(&request, upstream).await.map_err(std::io::Error::other)?;
+    if let Some(newest) = lock(state).cap.clone() {
+        body = capped(&request.path, body, &newest);
+    }
     if matches!(fault, Some(Fault::DropAnswer)) {
         return Ok(());
     }
     lock(state).seen[index].status = Some(status);
     reply(&mut stream, status, &headers, &body).await
+}
+
+/// Answers in Nova's stead.
+async fn answer(
+    stream: &mut TcpStream,
+    state: &Mutex<State>,
+    index: usize,
+    status: u16,
+    words: &str,
+) -> std::io::Result<()> {
+    lock(state).seen[index].status = Some(status);
+    let body = nova_error(status, words).to_string();
+    let json = [("content-type".to_owned(), "application/json".to_owned())];
+    reply(stream, status, &json, body.as_bytes()).await
+}
+
+/// A version document with another newest microversion; every other body as it is.
+fn capped(path: &str, body: Vec<u8>, newest: &str) -> Vec<u8> {
+    if !["/", "/v2.1", "/v2.1/"].contains(&path) {
+        return body;
+    }
+    let Ok(mut document) = serde_json::from_slice::<Value>(&body) else { return body };
+    let many = document["versions"].as_array_mut().into_iter().flatten().filter(|v| v["version"] != "");
+    many.for_each(|version| version["version"] = json!(newest));
+    if let Some(one) = document.get_mut("version") {
+        one["version"] = json!(newest);
+    }
+    document.to_string().into_bytes()
 }
 
 /// Remembers the request and takes the fault that waits for it, if one does.
@@ -267,7 +305,7 @@ async fn reply(stream: &mut TcpStream, status: u16, headers: &[(String, String)]
 }
 
 /// An error body as Nova words it (nova/api/openstack/wsgi.py, `Fault`); a 401 comes from keystonemiddleware.
-fn nova_error(status: u16) -> Value {
+fn nova_error(status: u16, words: &str) -> Value {
     let name = match status {
         400 => "badRequest",
         401 => {
@@ -281,5 +319,5 @@ fn nova_error(status: u16) -> Value {
         503 => "serviceUnavailable",
         _ => "computeFault",
     };
-    json!({name: {"code": status, "message": "lab fault: answered by the proxy"}})
+    json!({name: {"code": status, "message": words}})
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::furlough::Desk;
 use crate::lab::Lab;
-use crate::nova::{HTTP, Nova, PATIENCE, RUNTIME, is_idle, list, request, text, wait_until};
+use crate::nova::{HTTP, Nova, PATIENCE, RUNTIME, host_of, is_idle, list, request, text, wait_until};
 use crate::proxy::Proxy;
 
 /// A server as a scenario wants it.
@@ -50,10 +50,14 @@ impl Server {
         self
     }
 
-    /// One of the driver's knobs (`lab/labdriver.py`), such as `live_fail` or `cold_seconds`.
-    pub fn knob(mut self, name: &str, value: &str) -> Self {
-        self.metadata.insert(format!("lab:{name}"), value.to_owned());
+    pub fn metadata(mut self, name: &str, value: &str) -> Self {
+        self.metadata.insert(name.to_owned(), value.to_owned());
         self
+    }
+
+    /// One of the driver's knobs (`lab/labdriver.py`), such as `live_fail` or `cold_seconds`.
+    pub fn knob(self, name: &str, value: &str) -> Self {
+        self.metadata(&format!("lab:{name}"), value)
     }
 }
 
@@ -98,13 +102,7 @@ impl<'a> Scenario<'a> {
         let image = self.image();
         let mut ids = Vec::new();
         for server in servers {
-            let mut body = json!({"server": {"name": server.name, "flavorRef": "1", "imageRef": image,
-                "networks": "none", "host": server.host, "metadata": server.metadata}});
-            if let Some(group) = &server.group {
-                body["os:scheduler_hints"] = json!({"group": group});
-            }
-            let made = self.nova.ok("POST", "/servers", Some(&body));
-            let id = text(&made["server"], "id").to_owned();
+            let id = self.ask_for(server, &image);
             // members of a group that boot at the same time race, and Nova's late check puts some into ERROR
             if server.group.is_some() {
                 self.settled(&id, "ACTIVE");
@@ -128,6 +126,23 @@ impl<'a> Scenario<'a> {
         ids
     }
 
+    /// Boots a server and returns as soon as it has its host; for one with `spawn_seconds`, long before it is ACTIVE.
+    pub fn boot_later(&self, server: &Server) -> String {
+        let id = self.ask_for(server, &self.image());
+        self.nova.wait_server(&id, "a host", |s| host_of(s) == server.host);
+        id
+    }
+
+    fn ask_for(&self, server: &Server, image: &str) -> String {
+        let mut body = json!({"server": {"name": server.name, "flavorRef": "1", "imageRef": image,
+            "networks": "none", "host": server.host, "metadata": server.metadata}});
+        if let Some(group) = &server.group {
+            body["os:scheduler_hints"] = json!({"group": group});
+        }
+        let made = self.nova.ok("POST", "/servers", Some(&body));
+        text(&made["server"], "id").to_owned()
+    }
+
     /// Waits for a status with nothing going on; fails at once on ERROR, unless that is what is wanted.
     pub fn settled(&self, id: &str, status: &str) -> Value {
         let server = self.nova.wait_server(id, status, |s| {
@@ -143,6 +158,18 @@ impl<'a> Scenario<'a> {
     pub fn act(&self, id: &str, body: &Value) {
         let answer = self.nova.action(id, body);
         assert!(answer.status < 300, "{body} on {id}: {} {}", answer.status, answer.body);
+    }
+
+    /// Takes one of the driver's knobs away from a server.
+    pub fn without_knob(&self, id: &str, name: &str) {
+        self.nova.ok("DELETE", &format!("/servers/{id}/metadata/lab:{name}"), None);
+    }
+
+    /// Deletes a server and waits until it is gone.
+    pub fn delete(&self, id: &str) {
+        self.nova.ok("DELETE", &format!("/servers/{id}"), None);
+        let gone = || (self.nova.call("GET", &format!("/servers/{id}"), None).status == 404).then_some(());
+        wait_until(&format!("server {id} is deleted"), PATIENCE, gone, || "it is there".into());
     }
 
     /// Makes a server group and gives its id.

@@ -166,7 +166,7 @@ fn intents() -> Vec<Intent> {
         Intent::Live { server: server.clone(), to: None, newest_migration: Some(u64::MAX) },
         Intent::Cold { server: server.clone(), to: Some("cmp-09".into()), newest_migration: None },
         Intent::Confirm { server: server.clone(), migration_id: 7 },
-        Intent::Abort { server: server.clone(), migration_id: 7, why: "no progress for 300 s".into() },
+        Intent::Abort { server: server.clone(), migration_id: 7, why: "no progress for 300 s".into(), again: false },
         Intent::Stop { server: server.clone() },
         Intent::Start { server },
         Intent::Command { key: "r/cmp-07/maintain/0/1".into(), argv: vec!["reboot".into()], timeout_s: 900 },

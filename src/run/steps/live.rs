@@ -129,21 +129,28 @@ fn judge(made: &Intent, asked: &Asked, seen: &Seen, judging: &Judging<'_>) -> Ve
     }
     let Some(record) = own(made, seen) else { return moving::no_trace(asked, seen, before) };
     if record.status.is_terminal() {
-        return ended(record, before, seen, judging);
+        return ended(record, asked, before, seen, judging);
     }
     if let Intent::Abort { why, .. } = &asked.intent {
         return withdrawing(record, asked, seen, why);
     }
     match reason_to_withdraw(record, asked, before, seen, judging) {
         Some(why) if withdrawable(record, judging.capabilities) => {
-            Verdict::Then(Intent::Abort { server: before.clone(), migration_id: record.id, why })
+            let again = record.status == MigrationStatus::Queued;
+            Verdict::Then(Intent::Abort { server: before.clone(), migration_id: record.id, why, again })
         }
         _ => Verdict::Wait(Want::Migration),
     }
 }
 
 /// The record is terminal; the server's own row, read after that, decides.
-fn ended(record: &Migration, before: &ServerBefore, seen: &Seen, judging: &Judging<'_>) -> Verdict {
+fn ended(
+    record: &Migration,
+    asked: &Asked,
+    before: &ServerBefore,
+    seen: &Seen,
+    judging: &Judging<'_>,
+) -> Verdict {
     let Some(terminal_at) = judging.terminal_at else { return Verdict::Wait(Want::Server) };
     let row = match moving::row_since(seen, terminal_at) {
         // After a failure the next rung waits for it.
@@ -165,7 +172,10 @@ fn ended(record: &Migration, before: &ServerBefore, seen: &Seen, judging: &Judgi
         }
         (true, None) if record.status.is_failure() => {
             let reason = format!("the live migration ended as {}", record.status);
-            Verdict::Settled(Outcome::Retryable { reason, fault: None, again_after_s: None })
+            // A server must not be moved cold only because a run was stopped while it waited in Nova's queue.
+            let withdrawn = record.status == MigrationStatus::Cancelled
+                && matches!(asked.intent, Intent::Abort { again: true, .. });
+            Verdict::Settled(Outcome::Retryable { reason, fault: None, again_after_s: withdrawn.then_some(0) })
         }
         _ if lagging => Verdict::Wait(Want::ServerNow),
         _ => Verdict::Settled(moving::contradiction(row, record.status.as_str())),

@@ -1,0 +1,707 @@
+//! A night played by a model of the driver: it answers the engine's effects with any outcome a step may have, and an
+//! oracle that knows nothing of the engine watches the events.
+
+use std::collections::BTreeMap;
+
+use super::{before, plan, server, service};
+use crate::cloud::{Capabilities, Host, Hypervisor, Inventory, Microversion, ServiceStatus};
+use crate::compile::{Edge, Graph, Step, StepId, StepKind, compile};
+use crate::event::{Answer, Done, EventKind, Intent, Outcome, Output, ServiceBefore};
+use crate::plan::{Action, Command, Count, Finish, Limits, OnFailure, Rung, Template, Waves};
+use crate::run::engine::{Effect, Engine};
+use crate::run::state::StepState;
+
+/// What a night is played on.
+#[derive(Debug, Clone)]
+pub(super) struct Stage {
+    /// Servers on each host.
+    pub hosts: Vec<u8>,
+    pub wave: u32,
+    pub ladder: Vec<Rung>,
+    pub commands: u8,
+    pub finish: Finish,
+    pub on_failure: OnFailure,
+    pub limits: Limits,
+}
+
+impl Stage {
+    pub(super) fn graph(&self) -> Graph {
+        let mut plan = plan(&self.ladder);
+        plan.waves = Waves { max_hosts: Count::Hosts(self.wave), first: None };
+        plan.drain.limits = self.limits.clone();
+        plan.finish = self.finish;
+        plan.on_failure = self.on_failure;
+        let argv = vec![Template::parse("true").unwrap()];
+        plan.maintain = vec![Action::Run(Command { argv, timeout_s: 60 }); usize::from(self.commands)];
+        let mut servers = Vec::new();
+        for (index, &count) in self.hosts.iter().enumerate() {
+            servers.extend((0..count).map(|at| server(&format!("s{index}{at}"), &format!("h{index}"))));
+        }
+        let names = (0..self.hosts.len()).map(|index| format!("h{index}")).chain(["d1".to_owned()]);
+        let inventory = Inventory {
+            read_at: "2026-03-01T02:00:00Z".parse().unwrap(),
+            capabilities: Capabilities { newest: Microversion::v2(96) },
+            hosts: names.map(|name| host(&name)).collect(),
+            servers,
+            groups: Vec::new(),
+            aggregates: Vec::new(),
+            migrations: Vec::new(),
+            gaps: Vec::new(),
+        };
+        let graph = compile(&plan, &inventory, "lab").unwrap();
+        assert!(graph.blockers.is_empty(), "{:?}", graph.blockers);
+        graph
+    }
+}
+
+pub(super) fn host(name: &str) -> Host {
+    let hypervisor = Hypervisor {
+        id: name.to_owned(),
+        hostname: name.to_owned(),
+        kind: "QEMU".to_owned(),
+        version: None,
+        vcpus: None,
+        vcpus_used: None,
+        memory_mib: None,
+        memory_used_mib: None,
+        disk_gib: None,
+        disk_used_gib: None,
+    };
+    Host { name: name.to_owned(), service: service(name), hypervisors: vec![hypervisor], aggregates: Vec::new() }
+}
+
+/// Where chance comes from; exhausted, everything goes well.
+pub(super) struct Choices(std::vec::IntoIter<u8>);
+
+impl Choices {
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes.into_iter())
+    }
+
+    fn next(&mut self) -> u8 {
+        self.0.next().unwrap_or(0)
+    }
+
+    fn of(&mut self, count: usize) -> usize {
+        usize::from(self.next()) % count.max(1)
+    }
+}
+
+/// An attempt under way, as its task knows it.
+#[derive(Debug, Clone)]
+struct Open {
+    attempt: u32,
+    rung: Option<Rung>,
+    intents: u32,
+    answered: bool,
+    seen: bool,
+    released: bool,
+}
+
+pub(super) struct Night {
+    pub graph: Graph,
+    pub events: Vec<EventKind>,
+    /// How the engine stood after each event.
+    pub stood: Vec<Vec<Standing>>,
+    engine: Engine,
+    oracle: Oracle,
+    open: BTreeMap<StepId, Open>,
+    pauses: Vec<StepId>,
+    children: u32,
+}
+
+pub(super) type Standing = (StepId, StepState, u32, Option<Rung>);
+
+pub(super) fn standing(engine: &Engine) -> Vec<Standing> {
+    engine.nodes().iter().map(|node| (node.step.id.clone(), node.state, node.attempt, node.rung())).collect()
+}
+
+impl Night {
+    pub(super) fn begin(stage: &Stage) -> Result<Self, String> {
+        let graph = stage.graph();
+        let mut night = Self::on(graph.clone());
+        night.apply(started(graph))?;
+        Ok(night)
+    }
+
+    fn on(graph: Graph) -> Self {
+        Self {
+            engine: Engine::new(&graph, true).unwrap(),
+            oracle: Oracle::new(&graph),
+            graph,
+            events: Vec::new(),
+            stood: Vec::new(),
+            open: BTreeMap::new(),
+            pauses: Vec::new(),
+            children: 0,
+        }
+    }
+
+    /// A process that finds these events in the journal and takes the run up.
+    pub(super) fn resumed(graph: &Graph, events: &[EventKind]) -> Result<Self, String> {
+        let mut night = Self::on(graph.clone());
+        for event in events {
+            night.engine.apply(event).map_err(|illegal| format!("replay of {event:?}: {illegal}"))?;
+            night.oracle.sees(event, &night.engine)?;
+            night.children += u32::from(matches!(event, EventKind::GraphExtended { .. }));
+            night.events.push(event.clone());
+            night.stood.push(standing(&night.engine));
+        }
+        let retry = night.engine.retryable();
+        night.apply(EventKind::RunResumed { furlough: "0".to_owned(), retry })?;
+        Ok(night)
+    }
+
+    fn apply(&mut self, kind: EventKind) -> Result<(), String> {
+        let mut todo = vec![kind];
+        let mut effects = Vec::new();
+        while !todo.is_empty() {
+            let mut next = Vec::new();
+            for kind in todo {
+                let follows = self.engine.apply(&kind).map_err(|illegal| format!("{kind:?}: {illegal}"))?;
+                self.oracle.sees(&kind, &self.engine)?;
+                self.events.push(kind);
+                self.stood.push(standing(&self.engine));
+                next.extend(follows.iter().filter_map(start_of));
+                effects.extend(follows);
+            }
+            todo = next;
+        }
+        self.carry_out(effects)
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), String> {
+        for effect in effects {
+            let (step, open) = match effect {
+                Effect::Later { step, .. } => {
+                    self.pauses.push(step);
+                    continue;
+                }
+                Effect::Start { step, attempt, rung } => {
+                    (step, Open { attempt, rung, intents: 0, answered: false, seen: false, released: false })
+                }
+                Effect::Adopt { step, attempt, answer, .. } => {
+                    let node = self.engine.node(&step).unwrap();
+                    let intents = u32::try_from(node.intents.len()).unwrap();
+                    let answered = answer.is_some();
+                    (step.clone(), Open { attempt, rung: node.rung(), intents, answered, seen: false, released: false })
+                }
+            };
+            if self.open.insert(step.clone(), open).is_some() {
+                return Err(format!("{step} is handed out twice"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Something happens; false when nothing can any more.
+    pub(super) fn go_on(&mut self, choices: &mut Choices) -> Result<bool, String> {
+        if self.open.is_empty() && (self.pauses.is_empty() || self.engine.closed()) {
+            return Ok(false);
+        }
+        if choices.next() > 252 && !self.engine.closed() {
+            self.apply(EventKind::Interrupted { by: "test".to_owned() })?;
+            return Ok(true);
+        }
+        let which = choices.of(self.open.len() + self.pauses.len());
+        if which >= self.open.len() {
+            let step = self.pauses.remove(which - self.open.len());
+            let starts = self.engine.wake(&step);
+            for kind in starts.iter().filter_map(start_of) {
+                self.apply(kind)?;
+            }
+            self.carry_out(starts)?;
+            return Ok(true);
+        }
+        let step = self.open.keys().nth(which).unwrap().clone();
+        self.attempt(&step, choices)?;
+        Ok(true)
+    }
+
+    pub(super) fn to_the_end(&mut self, choices: &mut Choices) -> Result<(), String> {
+        while self.go_on(choices)? {
+            if self.events.len() > 5_000 {
+                return Err("it never ends".to_owned());
+            }
+        }
+        let closed = self.engine.closed();
+        self.oracle.at_the_end(closed).map_err(|why| format!("{why}, after\n{}", self.told()))
+    }
+
+    /// The night, a line for each event.
+    fn told(&self) -> String {
+        let line = |event: &EventKind| match event {
+            EventKind::StepSettled { step, outcome, .. } => format!("{step} {outcome:?}\n"),
+            EventKind::RunResumed { retry, .. } => format!("resumed {retry:?}\n"),
+            other => format!("{} {}\n", other.step().map_or("", |step| &step.0), crate::run::state::name(other)),
+        };
+        self.events.iter().map(line).collect()
+    }
+
+    pub(super) fn all_done(&self) -> bool {
+        self.engine.nodes().iter().all(|node| node.state == StepState::Done)
+    }
+
+    /// One message of the task of this attempt.
+    fn attempt(&mut self, id: &StepId, choices: &mut Choices) -> Result<(), String> {
+        let mut open = self.open.remove(id).unwrap();
+        let step = self.engine.node(id).unwrap().step.clone();
+        let (attempt, chance) = (open.attempt, choices.next());
+        let settled = |outcome| EventKind::StepSettled { step: id.clone(), attempt, outcome };
+        let looks = matches!(step.kind, StepKind::List | StepKind::Empty | StepKind::Wait { .. });
+        if looks {
+            if matches!(step.kind, StepKind::Empty) && chance % 8 == 6 && self.children < 3 {
+                self.children += 1;
+                let child = self.child(&step);
+                self.apply(child)?;
+                return self.apply(settled(retryable(Some(0))));
+            }
+            let outcome = if chance % 8 == 7 { failed() } else { Outcome::Done(done(&step.kind, None)) };
+            return self.apply(settled(outcome));
+        }
+        if open.intents == 0 {
+            if let StepKind::Start { server } = &step.kind
+                && self.oracle.off.get(&(step.host.clone(), server.clone())) != Some(&true)
+            {
+                return self.apply(settled(Outcome::Done(already(&step.kind))));
+            }
+            if chance % 8 == 6 {
+                return self.apply(settled(Outcome::Done(already(&step.kind))));
+            }
+            if chance % 8 == 7 {
+                return self.apply(settled(retryable(Some(u64::from(chance % 16)))));
+            }
+            open.intents = 1;
+            let intent = intent(&step, open.rung);
+            self.open.insert(id.clone(), open);
+            return self.apply(EventKind::StepIntended { step: id.clone(), attempt, intent });
+        }
+        if !open.answered {
+            open.answered = true;
+            let answer = match chance % 4 {
+                3 => Answer::Lost { cause: "cut".to_owned() },
+                _ => Answer::Accepted { request_id: None },
+            };
+            self.open.insert(id.clone(), open);
+            return self.apply(EventKind::StepAnswered { step: id.clone(), attempt, answer });
+        }
+        let copies = matches!(open.rung, Some(Rung::Live | Rung::Cold));
+        if copies && !open.seen {
+            open.seen = true;
+            self.open.insert(id.clone(), open);
+            let to = (chance % 2 == 0).then(|| "d1".to_owned());
+            return self.apply(EventKind::MoveSeen { step: id.clone(), attempt, migration_id: 1, to });
+        }
+        if copies && !open.released && chance % 4 != 3 {
+            open.released = true;
+            self.open.insert(id.clone(), open);
+            return self.apply(EventKind::MoveReleased { step: id.clone(), attempt });
+        }
+        if copies && chance % 16 == 15 && open.intents < 4 {
+            open.intents += 1;
+            open.answered = false;
+            self.open.insert(id.clone(), open);
+            let intent = Intent::Confirm { server: before("s", &step.host), migration_id: 1 };
+            return self.apply(EventKind::StepIntended { step: id.clone(), attempt, intent });
+        }
+        let outcome = match chance % 16 {
+            10 => retryable(None),
+            11 => retryable(Some(0)),
+            12 => retryable(Some(5)),
+            13 => failed(),
+            14 => Outcome::Unknown { reason: "r".to_owned(), remedy: "m".to_owned() },
+            _ => Outcome::Done(done(&step.kind, open.rung)),
+        };
+        self.apply(settled(outcome))
+    }
+
+    /// A server was found on the host of this `empty`.
+    fn child(&self, below: &Step) -> EventKind {
+        let id = format!("new{}", self.children);
+        let step = Step {
+            id: StepId(format!("{}/move/{id}", below.host)),
+            host: below.host.clone(),
+            wave: below.wave,
+            kind: StepKind::Move { server: id, ladder: vec![Rung::Live, Rung::Cold] },
+            needs: Vec::new(),
+        };
+        let parent = Some(Edge { graph: self.graph.id.clone(), step: below.id.clone() });
+        let graph = Graph { parent, steps: vec![step], ..self.graph.clone() };
+        EventKind::GraphExtended { graph: Box::new(graph) }
+    }
+}
+
+pub(super) fn started(graph: Graph) -> EventKind {
+    EventKind::RunStarted {
+        event_version: 1,
+        furlough: "0".to_owned(),
+        cloud: "lab".to_owned(),
+        plan_text: None,
+        folder: std::path::PathBuf::new(),
+        graph: Box::new(graph),
+    }
+}
+
+fn start_of(effect: &Effect) -> Option<EventKind> {
+    match effect {
+        Effect::Start { step, attempt, rung } => {
+            Some(EventKind::StepStarted { step: step.clone(), attempt: *attempt, rung: *rung })
+        }
+        Effect::Adopt { .. } | Effect::Later { .. } => None,
+    }
+}
+
+pub(super) fn retryable(again_after_s: Option<u64>) -> Outcome {
+    Outcome::Retryable { reason: "r".to_owned(), fault: None, again_after_s }
+}
+
+pub(super) fn failed() -> Outcome {
+    Outcome::Failed { reason: "r".to_owned(), fault: None, remedy: "m".to_owned(), output: None }
+}
+
+fn already(kind: &StepKind) -> Done {
+    match kind {
+        StepKind::Move { .. } => Done::Left,
+        _ => Done::Already { what: "w".to_owned() },
+    }
+}
+
+pub(super) fn done(kind: &StepKind, rung: Option<Rung>) -> Done {
+    match (kind, rung) {
+        (StepKind::Move { .. }, Some(Rung::Stop)) => Done::Stopped,
+        (StepKind::Move { .. }, Some(Rung::Leave)) => Done::Left,
+        (StepKind::Move { .. }, _) => Done::Moved { to: "d1".to_owned(), by: Rung::Live, warning: None },
+        (StepKind::Start { .. }, _) => Done::Started,
+        (StepKind::Command { .. }, _) => Done::Ran { output: Output::default() },
+        (StepKind::List, _) => Done::Listed { servers: 0, new: 0 },
+        (StepKind::Disable | StepKind::Enable | StepKind::Empty | StepKind::Wait { .. }, _) => {
+            Done::Seen { what: "w".to_owned() }
+        }
+    }
+}
+
+pub(super) fn intent(step: &Step, rung: Option<Rung>) -> Intent {
+    let restore = ServiceBefore { status: ServiceStatus::Enabled, reason: None, forced_down: None };
+    let (host, service_id) = (step.host.clone(), "1".to_owned());
+    match &step.kind {
+        StepKind::Move { server, .. } => {
+            let server = before(server, &step.host);
+            match rung {
+                Some(Rung::Cold) => Intent::Cold { server, to: None, newest_migration: None },
+                Some(Rung::Stop) => Intent::Stop { server },
+                _ => Intent::Live { server, to: None, newest_migration: None },
+            }
+        }
+        StepKind::Start { server } => Intent::Start { server: before(server, &step.host) },
+        StepKind::Disable => Intent::Disable { host, service_id, before: restore, reason: "r".to_owned() },
+        StepKind::Enable => Intent::Enable { host, service_id, restore },
+        StepKind::Command { .. } | StepKind::List | StepKind::Empty | StepKind::Wait { .. } => {
+            Intent::Command { key: "k".to_owned(), argv: Vec::new(), timeout_s: 1 }
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Stands {
+    Waiting,
+    InFlight { rung: Option<Rung>, asked: bool },
+    Done(Done),
+    Failed,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    step: Step,
+    needs: Vec<StepId>,
+    stands: Stands,
+    attempt: u32,
+    /// The newest attempt has given its slot back: also one whose outcome was never seen, and that is looked at again.
+    released: bool,
+}
+
+/// What must be true, told from the events alone.
+struct Oracle {
+    steps: BTreeMap<StepId, Known>,
+    limits: Limits,
+    on_failure: OnFailure,
+    closed: bool,
+    /// Servers this run stopped and has not started again, by host and server.
+    off: BTreeMap<(String, String), bool>,
+}
+
+impl Oracle {
+    fn new(graph: &Graph) -> Self {
+        let mut oracle = Self {
+            steps: BTreeMap::new(),
+            limits: graph.plan.drain.limits.clone(),
+            on_failure: graph.plan.on_failure,
+            closed: false,
+            off: BTreeMap::new(),
+        };
+        oracle.add(&graph.steps);
+        oracle
+    }
+
+    fn add(&mut self, steps: &[Step]) {
+        for step in steps {
+            let known =
+                Known { step: step.clone(), needs: step.needs.clone(), stands: Stands::Waiting, attempt: 0, released: false };
+            self.steps.insert(step.id.clone(), known);
+        }
+    }
+
+    fn sees(&mut self, event: &EventKind, engine: &Engine) -> Result<(), String> {
+        match event {
+            EventKind::GraphExtended { graph } => {
+                self.add(&graph.steps);
+                let below = &graph.parent.as_ref().unwrap().step;
+                let below = self.steps.get_mut(below).unwrap();
+                below.needs.extend(graph.steps.iter().map(|step| step.id.clone()));
+            }
+            EventKind::Interrupted { .. } => self.closed = true,
+            EventKind::RunResumed { retry, .. } => self.resumed(retry, engine)?,
+            EventKind::StepStarted { step, attempt, rung } => self.starts(step, *attempt, *rung)?,
+            EventKind::StepIntended { step, .. } => {
+                if let Stands::InFlight { asked, .. } = &mut self.steps.get_mut(step).unwrap().stands {
+                    *asked = true;
+                }
+            }
+            EventKind::MoveReleased { step, .. } => {
+                self.steps.get_mut(step).unwrap().released = true;
+            }
+            EventKind::StepSettled { step, outcome, .. } => self.settled(step, outcome, engine)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn resumed(&mut self, retry: &[StepId], engine: &Engine) -> Result<(), String> {
+        self.closed = false;
+        for id in retry {
+            let known = self.steps.get_mut(id).unwrap();
+            if known.stands != Stands::Failed {
+                return Err(format!("{id} is retried and has not failed"));
+            }
+            let asked = engine.node(id).unwrap().state == StepState::Asked;
+            let rung = engine.node(id).unwrap().rung();
+            known.stands =
+                if asked { Stands::InFlight { rung, asked } } else { Stands::Waiting };
+        }
+        for known in self.steps.values_mut() {
+            if matches!(known.stands, Stands::InFlight { asked: false, .. }) {
+                known.stands = Stands::Waiting;
+            }
+        }
+        self.follow_restops(engine)
+    }
+
+    /// Going on with a host that was given up, the servers started on the way out are stopped anew and the host is
+    /// seen empty anew; nothing else that is done is ever done again.
+    fn follow_restops(&mut self, engine: &Engine) -> Result<(), String> {
+        for known in self.steps.values_mut() {
+            let Stands::Done(done) = &known.stands else { continue };
+            let waits = engine.node(&known.step.id).unwrap().state == StepState::Waiting;
+            let may = matches!(known.step.kind, StepKind::Empty)
+                || matches!((&known.step.kind, done), (StepKind::Start { .. }, _))
+                || matches!((&known.step.kind, done), (StepKind::Move { .. }, Done::Stopped));
+            if waits && !may {
+                return Err(format!("{} was done and waits again", known.step.id));
+            }
+            if waits {
+                known.stands = Stands::Waiting;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_done(&self, id: &StepId) -> bool {
+        matches!(self.steps[id].stands, Stands::Done(_))
+    }
+
+    fn in_flight(&self) -> impl Iterator<Item = &Known> {
+        self.steps.values().filter(|known| matches!(known.stands, Stands::InFlight { .. }))
+    }
+
+    fn on_host<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Known> {
+        self.steps.values().filter(move |known| known.step.host == host)
+    }
+
+    fn starts(&mut self, id: &StepId, attempt: u32, rung: Option<Rung>) -> Result<(), String> {
+        let wrong = |why: String| Err(format!("{id} starts {why}"));
+        if self.closed {
+            return wrong("after the run was interrupted".to_owned());
+        }
+        let known = &self.steps[id];
+        if !matches!(known.stands, Stands::Waiting) || attempt != known.attempt + 1 {
+            return wrong(format!("its attempt {attempt} while {:?} in {}", known.stands, known.attempt));
+        }
+        let (host, wave) = (known.step.host.clone(), known.step.wave);
+        let missing = known.needs.iter().find(|need| !self.is_done(need)).cloned();
+        match &known.step.kind {
+            StepKind::Start { .. } => {
+                let given_up = || {
+                    let mut others = self.on_host(&host).filter(|known| {
+                        !matches!(known.step.kind, StepKind::Start { .. } | StepKind::Enable)
+                    });
+                    others.all(|other| match other.stands {
+                        Stands::Done(_) | Stands::Failed => true,
+                        Stands::InFlight { .. } => false,
+                        Stands::Waiting => self.hopeless(&other.step.id),
+                    })
+                };
+                if missing.is_some() && !given_up() {
+                    return wrong("on the way out of a host that still has a way in".to_owned());
+                }
+            }
+            StepKind::Disable => self.wave_begins(id, wave)?,
+            _ if missing.is_some() => return wrong(format!("before {}", missing.unwrap())),
+            _ => {}
+        }
+        match &known.step.kind {
+            StepKind::Move { .. } => {
+                let kept = |other: &&Known| other.step.wave == wave && matches!(other.step.kind, StepKind::Disable);
+                if let Some(other) = self.steps.values().filter(kept).find(|other| !self.is_done(&other.step.id)) {
+                    return wrong(format!("before {}", other.step.id));
+                }
+            }
+            StepKind::Command { .. } | StepKind::Enable => {
+                let enable = matches!(known.step.kind, StepKind::Enable);
+                let must = |other: &&Known| {
+                    (enable && other.step.id != *id)
+                        || matches!(other.step.kind, StepKind::Move { .. } | StepKind::Empty)
+                };
+                if let Some(other) = self.on_host(&host).filter(must).find(|other| !self.is_done(&other.step.id)) {
+                    return wrong(format!("before {} is done", other.step.id));
+                }
+                let runs_again = self.off.iter().find(|((on, _), off)| *on == host && !**off);
+                if let (Some(((_, server), _)), false) = (runs_again, enable) {
+                    return wrong(format!("while {server} runs on the host"));
+                }
+            }
+            _ => {}
+        }
+        let known = self.steps.get_mut(id).unwrap();
+        known.attempt = attempt;
+        known.stands = Stands::InFlight { rung, asked: false };
+        known.released = false;
+        self.within_limits().or_else(wrong)
+    }
+
+    fn wave_begins(&self, id: &StepId, wave: u32) -> Result<(), String> {
+        for other in self.steps.values().filter(|other| other.step.wave < wave) {
+            let over = match other.stands {
+                Stands::Done(_) | Stands::Failed => true,
+                Stands::InFlight { .. } => false,
+                Stands::Waiting => self.hopeless(&other.step.id),
+            };
+            if !over {
+                return Err(format!("{id} starts before {} is over", other.step.id));
+            }
+        }
+        let failed = self.steps.values().any(|other| other.stands == Stands::Failed);
+        if failed && wave > 1 && self.on_failure == OnFailure::Hold {
+            return Err(format!("{id} starts although something has failed"));
+        }
+        Ok(())
+    }
+
+    fn within_limits(&self) -> Result<(), String> {
+        let mut servers = Vec::new();
+        let mut held = 0;
+        let mut sources: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
+        for known in self.in_flight() {
+            let Stands::InFlight { rung, .. } = known.stands else { continue };
+            let (StepKind::Move { server, .. }, Some(rung)) = (&known.step.kind, rung) else { continue };
+            if rung == Rung::Leave {
+                continue;
+            }
+            if servers.contains(&server) {
+                return Err(format!("a second move of {server}"));
+            }
+            servers.push(server);
+            if known.released {
+                continue;
+            }
+            held += 1;
+            let at = sources.entry(&known.step.host).or_default();
+            at.0 += u32::from(rung == Rung::Live);
+            at.1 += u32::from(rung == Rung::Cold);
+        }
+        if held > self.limits.cloud {
+            return Err(format!("move {held} in the cloud"));
+        }
+        for (host, (live, cold)) in sources {
+            if cold > self.limits.source || live + cold > self.limits.source + self.limits.queue_ahead {
+                return Err(format!("{live} live and {cold} cold at {host}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn settled(&mut self, id: &StepId, outcome: &Outcome, engine: &Engine) -> Result<(), String> {
+        let known = self.steps.get_mut(id).unwrap();
+        let host = known.step.host.clone();
+        known.stands = match outcome {
+            Outcome::Done(done) => {
+                match (&known.step.kind, done) {
+                    (StepKind::Move { server, .. }, Done::Stopped) => {
+                        self.off.insert((host, server.clone()), true);
+                    }
+                    // Off by itself, or left running by the last rung.
+                    (StepKind::Move { server, .. }, Done::Left) => {
+                        self.off.remove(&(host, server.clone()));
+                    }
+                    (StepKind::Start { server }, _) => {
+                        if let Some(off) = self.off.get_mut(&(host, server.clone())) {
+                            *off = false;
+                        }
+                    }
+                    _ => {}
+                }
+                Stands::Done(done.clone())
+            }
+            Outcome::Failed { .. } | Outcome::Unknown { .. } => Stands::Failed,
+            Outcome::Retryable { .. } if engine.node(id).unwrap().state == StepState::Failed => Stands::Failed,
+            Outcome::Retryable { .. } => Stands::Waiting,
+        };
+        self.follow_restops(engine)
+    }
+
+    /// Something it needs has failed for good. A disable asks for its wave, and a start always comes.
+    fn hopeless(&self, id: &StepId) -> bool {
+        let known = &self.steps[id];
+        if matches!(known.step.kind, StepKind::Start { .. } | StepKind::Disable) {
+            return false;
+        }
+        known.needs.iter().any(|need| {
+            let stands = &self.steps[need].stands;
+            *stands == Stands::Failed || (*stands == Stands::Waiting && self.hopeless(need))
+        })
+    }
+
+    /// Nothing happens any more.
+    fn at_the_end(&self, closed: bool) -> Result<(), String> {
+        if let Some(known) = self.in_flight().next().filter(|_| !closed) {
+            return Err(format!("{} is in flight and nobody is at it", known.step.id));
+        }
+        if closed {
+            return Ok(());
+        }
+        let held = self.on_failure == OnFailure::Hold
+            && self.steps.values().any(|known| known.stands == Stands::Failed);
+        for known in self.steps.values().filter(|known| known.stands == Stands::Waiting) {
+            let disable = self.on_host(&known.step.host).find(|known| matches!(known.step.kind, StepKind::Disable));
+            let never_begun = disable.is_some_and(|disable| disable.attempt == 0);
+            if !(self.hopeless(&known.step.id) || (held && never_begun)) {
+                return Err(format!("{} waits for nothing", known.step.id));
+            }
+        }
+        for ((host, server), off) in &self.off {
+            let start = self.steps.get(&StepId(format!("{host}/start/{server}")));
+            if *off && start.is_some_and(|start| start.stands != Stands::Failed) {
+                return Err(format!("{server} was stopped on {host}, and nobody tried to start it"));
+            }
+        }
+        Ok(())
+    }
+}
