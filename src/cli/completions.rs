@@ -1,6 +1,13 @@
 use super::{Failure, Surroundings};
 
+const HELP: &str = "\
+Examples:
+  furlough completions bash > ~/.local/share/bash-completion/completions/furlough
+  furlough completions zsh > ~/.zfunc/_furlough         # with ~/.zfunc in fpath, before compinit
+  furlough completions fish > ~/.config/fish/completions/furlough.fish";
+
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = HELP)]
 pub(super) struct Completions {
     /// The shell to complete for.
     shell: clap_complete::Shell,

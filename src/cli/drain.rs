@@ -3,7 +3,24 @@ use super::load::{compile_now, folder_of};
 use super::{Failure, Surroundings};
 use crate::plan::Rung;
 
+/// What a plan's limits may be; the plan says so again, but not in terms of the option.
+const AT_ONCE: std::ops::RangeInclusive<i64> = 1..=100_000;
+/// Room for some hosts in the name of the plan.
+const NAME_CHARS: usize = 60;
+
+const HELP: &str = "\
+The hosts are disabled, then emptied, and stay out of service until `furlough enable`. It is a run like any \
+other: shown before it begins, journalled, resumed with `furlough resume`.
+
+Examples:
+  furlough drain cmp-07
+  furlough drain cmp-07 cmp-08 --source 2
+  furlough drain cmp-07 --ladder live               # what cannot be moved live stops the drain
+  furlough drain cmp-07 --ladder live,cold,leave    # what cannot be moved is left where it is
+  furlough drain cmp-07 --ladder live,stop --yes";
+
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = HELP)]
 pub(super) struct Drain {
     /// Compute hosts, by the names that `furlough hosts` shows.
     #[arg(required = true, value_name = "HOST")]
@@ -12,11 +29,14 @@ pub(super) struct Drain {
     #[arg(long, value_name = "METHODS", value_delimiter = ',', default_value = "live,cold")]
     ladder: Vec<Method>,
     /// Live and cold migrations away from one host at once.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(AT_ONCE))]
     source: u32,
     /// Migrations in the whole cloud at once.
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(AT_ONCE))]
     limit: u32,
+    /// How long after a host was disabled servers already on their way may still arrive there.
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    late_arrivals: String,
     #[command(flatten)]
     consent: Consent,
     #[command(flatten)]
@@ -49,10 +69,11 @@ impl From<Method> for Rung {
 impl Drain {
     pub(super) async fn execute(self, surroundings: &Surroundings) -> Result<u8, Failure> {
         let text = self.plan_text()?;
-        let plan = crate::plan::parse("drain", &text)?;
+        let plan = crate::plan::parse("the plan made of this command line", &text)?;
         let (cloud, graph) = compile_now(surroundings, &plan).await?;
         let folder = folder_of(std::path::Path::new("."))?;
-        start(surroundings, Start { cloud, graph, plan_text: Some(text), folder }, &self.consent, &self.output).await
+        let ready = Start { cloud, graph, plan_text: Some(text), folder, inherits: Vec::new() };
+        start(surroundings, ready, &self.consent, &self.output).await
     }
 
     /// The plan an operator would have written for this, so that the journal and the report show one like any other.
@@ -63,13 +84,26 @@ impl Drain {
         // Every JSON value is YAML.
         Ok(format!(
             "furlough: 1\nname: {}\nhosts: [{{name: {}}}]\nwaves: {{max_hosts: {}}}\ndrain:\n  servers: [{{ladder: {}}}]\n  \
-             limits: {{cloud: {}, source: {}}}\nfinish: keep_disabled\n",
-            serde_json::to_string(&format!("drain {}", self.hosts.join(" "))).map_err(unwritable)?,
+             limits: {{cloud: {}, source: {}}}\n  late_arrivals: {}\nfinish: keep_disabled\n",
+            serde_json::to_string(&self.name()).map_err(unwritable)?,
             serde_json::to_string(&globs).map_err(unwritable)?,
             self.hosts.len(),
             serde_json::to_string(&ladder).map_err(unwritable)?,
             self.limit,
             self.source,
+            serde_json::to_string(&self.late_arrivals).map_err(unwritable)?,
         ))
+    }
+
+    /// `drain cmp-01 cmp-02 and 3 more`: a plan's name is in the disabled reason of each host, and short.
+    fn name(&self) -> String {
+        let mut name = "drain".to_owned();
+        for (at, host) in self.hosts.iter().enumerate() {
+            if at > 0 && name.chars().count() + host.chars().count() > NAME_CHARS {
+                return format!("{name} and {} more", self.hosts.len() - at);
+            }
+            name.push_str(&format!(" {host}"));
+        }
+        name
     }
 }

@@ -1,10 +1,9 @@
 //! What `run`, `resume`, `drain` and `enable` share: consent, views, signals, the end.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{Failure, Surroundings};
@@ -36,6 +35,8 @@ pub(super) struct Start {
     pub graph: Graph,
     pub plan_text: Option<String>,
     pub folder: PathBuf,
+    /// Leases of runs that have ended, which pass to this one.
+    pub inherits: Vec<(RunId, String)>,
 }
 
 /// Shows the graph, asks, executes it to its end.
@@ -45,22 +46,27 @@ pub(super) async fn start(
     consent: &Consent,
     output: &Output,
 ) -> Result<u8, Failure> {
-    let Start { cloud, graph, plan_text, folder } = start;
+    let Start { cloud, graph, plan_text, folder, inherits } = start;
     if !graph.blockers.is_empty() {
-        eprint!("{}", view::preview(&graph, surroundings.err_style()));
-        return Ok(3);
+        super::tell(&view::preview(&graph, surroundings.err_style()));
+        return Err(Failure::blocked("blocked, and nothing was changed")
+            .remedy("what stands in the way is at the top, each with what to do about it"));
     }
     if graph.steps.is_empty() {
-        eprint!("{}", view::preview(&graph, surroundings.err_style()));
-        eprintln!("nothing to do");
+        super::tell(&graph.gaps.iter().map(|gap| format!("{gap}\n")).collect::<String>());
+        super::tell("nothing to do\n");
         return Ok(0);
     }
+    // What would stop the run is better known before somebody says yes.
+    let journal = surroundings.journal()?;
     if !consent.yes {
         ask(surroundings, &graph)?;
     }
-    let journal = surroundings.journal()?;
     let run = new_run_id();
     let hosts: Vec<String> = graph.hosts.iter().map(|host| host.name.clone()).collect();
+    for (ended, host) in inherits {
+        journal.release(&ended, &host).await?;
+    }
     let _claim = journal.claim(&run, cloud.name(), &hosts).await?;
     let begin = Begin::New { graph: Box::new(graph), plan_text, folder };
     execute(surroundings, cloud, journal, run, begin, hosts, output).await
@@ -76,6 +82,13 @@ pub(super) async fn execute(
     hosts: Vec<String>,
     output: &Output,
 ) -> Result<u8, Failure> {
+    let mut signals = Signals::new()?;
+    super::tell(&format!("run {run}, journalled in {}\n", surroundings.journal_path()?.display()));
+    if surroundings.can_draw() {
+        super::tell(&format!(
+            "Ctrl-C starts nothing new and finishes what is in flight; a second one leaves that to `furlough resume {run}`\n"
+        ));
+    }
     let mut view = view_for(surroundings, output);
     if let Begin::Resume { events } = &begin {
         view.catch_up(events);
@@ -88,13 +101,13 @@ pub(super) async fn execute(
         clock: Clock::Real,
     };
     let (stop, stopped) = watch::channel(None);
-    let signals = tokio::spawn(listen(stop, run.clone()));
+    let listening = tokio::spawn(async move { signals.pass_on(&stop).await });
     let mut show = |update: &Update| {
         // A closed pipe must not end a run; its journal has everything.
         let _closed = view.update(update);
     };
     let ended = drive(setup, begin, stopped, &mut show).await;
-    signals.abort();
+    listening.abort();
     let _closed = view.finish();
     let ended = ended?;
     if ended.journal_failed.is_none() {
@@ -120,36 +133,45 @@ fn ask(surroundings: &Surroundings, graph: &Graph) -> Result<(), Failure> {
         return Err(Failure::usage("there is no terminal to ask on, and nothing was changed")
             .remedy("say --yes to go on without asking"));
     }
-    eprint!("{}", view::preview(graph, surroundings.err_style()));
-    eprint!("\nType yes to begin: ");
-    std::io::stderr().flush()?;
+    super::tell(&view::preview(graph, surroundings.err_style()));
+    super::tell("\nType yes to begin: ");
     let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
+    let read = std::io::stdin().read_line(&mut answer);
     if matches!(answer.trim(), "yes" | "y") {
         return Ok(());
     }
-    Err(Failure::blocked("not begun: the answer was not yes; nothing was changed"))
+    if !answer.ends_with('\n') {
+        super::tell("\n");
+    }
+    Err(match read {
+        Ok(_) => Failure::blocked("not begun: the answer was not yes; nothing was changed"),
+        Err(error) => Failure::blocked(format!("not begun: the answer could not be read: {error}")),
+    })
 }
 
-/// The first Ctrl-C (or SIGTERM) starts nothing new, the second waits for nothing more.
-async fn listen(stop: watch::Sender<Option<Stop>>, run: RunId) {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        eprintln!(
-            "warning: signals cannot be listened to; Ctrl-C ends furlough at once, and `furlough resume {run}` goes on"
-        );
-        return;
-    };
-    for (wish, words) in [
-        (Stop::Finish, "stopping: nothing new is started, what is in flight is finished; again to stop waiting for it"),
-        (Stop::Leave, "no longer waiting; what is in flight goes on in the cloud"),
-    ] {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+/// Ctrl-C and SIGTERM: the first starts nothing new, the second waits for nothing more. Nothing is printed here, which
+/// would tear the bars apart: the view shows the first, and the end of the run the second.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| Failure::blocked(format!("signals cannot be listened to: {error}; not begun")))
+        };
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn pass_on(&mut self, stop: &watch::Sender<Option<Stop>>) {
+        for wish in [Stop::Finish, Stop::Leave] {
+            tokio::select! {
+                _ = self.interrupt.recv() => {}
+                _ = self.terminate.recv() => {}
+            }
+            stop.send_replace(Some(wish));
         }
-        eprintln!("\n{words}");
-        stop.send_replace(Some(wish));
     }
 }
 
@@ -175,19 +197,27 @@ async fn finish(
     output: &Output,
 ) -> Result<(), Failure> {
     if let Some(why) = &ended.journal_failed {
-        eprintln!("error: {why}");
-        eprintln!(
+        let failure = Failure::failed(why).remedy(format!(
             "what was asked goes on in the cloud; when the journal can be written again, `furlough resume {run}` looks at it"
-        );
+        ));
+        super::tell(&failure.render());
         return Ok(());
     }
     let events: Vec<Event> = journal.read(run).await?;
-    let report = view::report(run, &view::Tally::of(&events), view::Detail::Full, surroundings.out_style());
+    let style = if output.json { surroundings.err_style() } else { surroundings.out_style() };
+    let report = view::report(run, &view::Tally::of(&events), view::Detail::Full, style);
     if output.json {
-        eprint!("{report}");
-        return Ok(());
+        super::tell(&report);
+    } else {
+        super::print(&report)?;
     }
-    super::print(&report)
+    if !ended.in_flight.is_empty() {
+        super::tell(&format!(
+            "no longer waited for; it goes on in the cloud, and `furlough resume {run}` looks what became of it: {}\n",
+            ended.in_flight.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        ));
+    }
+    Ok(())
 }
 
 /// Date, time and four random hex digits.

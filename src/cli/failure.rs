@@ -38,6 +38,23 @@ impl Failure {
         self
     }
 
+    /// Of a reading before the first change: afterwards a cloud's error is an event of the run.
+    pub(super) fn of_cloud(error: &CloudError, cloud: &str) -> Self {
+        let message = error.to_string();
+        // `envvars` stands for the OS_* variables, which are no entry of a file.
+        let entry = if cloud == "envvars" { "the OS_* variables".to_owned() } else { format!("cloud `{cloud}`") };
+        match &error.kind {
+            CloudErrorKind::Config { message } => Self::usage(message.clone()),
+            CloudErrorKind::Unauthenticated { .. } => Self::blocked(message)
+                .remedy(format!("check user, project and password, or the application credential, of {entry}")),
+            CloudErrorKind::Refused { status: 403, .. } => Self::blocked(message)
+                .remedy(format!("furlough needs the admin role, and the user of {entry} lacks it in its project")),
+            CloudErrorKind::Unreachable { .. } | CloudErrorKind::Lost { .. } => Self::blocked(message)
+                .remedy(format!("check auth_url and region of {entry}, and the network; -v shows every request")),
+            _ => Self::blocked(message),
+        }
+    }
+
     /// For standard error, ending with a newline.
     pub(super) fn render(&self) -> String {
         let message = self.message.trim_end();
@@ -56,26 +73,6 @@ impl From<PlanErrors> for Failure {
     }
 }
 
-/// Before the first change: afterwards a cloud's error is an event of the run.
-impl From<CloudError> for Failure {
-    fn from(error: CloudError) -> Self {
-        let message = error.to_string();
-        match &error.kind {
-            CloudErrorKind::Config { message } => Self::usage(message.clone()),
-            CloudErrorKind::Unauthenticated { .. } => Self::blocked(message).remedy(
-                "check the user, project and password of this clouds.yaml entry; Keystone does not say which is wrong",
-            ),
-            CloudErrorKind::Refused { status: 403, .. } => {
-                Self::blocked(message).remedy("furlough needs the admin role in the project of its credentials")
-            }
-            CloudErrorKind::Unreachable { .. } | CloudErrorKind::Lost { .. } => {
-                Self::blocked(message).remedy("check auth_url, the region and the network; -v shows every request")
-            }
-            _ => Self::blocked(message),
-        }
-    }
-}
-
 impl From<CompileError> for Failure {
     fn from(error: CompileError) -> Self {
         Self::usage(error.to_string())
@@ -90,23 +87,22 @@ impl From<GraphError> for Failure {
 
 impl From<JournalError> for Failure {
     fn from(error: JournalError) -> Self {
-        let message = error.to_string();
         match error {
-            JournalError::NoSuchRun { .. } => Self::usage(message),
-            JournalError::RunHeld { .. } | JournalError::HostHeld { .. } => Self::blocked(message),
-            _ => Self::failed(message),
+            JournalError::Open { path, cause, remedy } => {
+                Self::blocked(format!("journal {path}: {cause}")).remedy(remedy)
+            }
+            JournalError::HostHeld { host, run, cause, remedy } => {
+                Self::blocked(format!("host {host} is held by run {run}, {cause}")).remedy(remedy)
+            }
+            JournalError::NoSuchRun { .. } => Self::usage(error.to_string()),
+            JournalError::RunHeld { .. } | JournalError::Newer { .. } => Self::blocked(error.to_string()),
+            _ => Self::failed(error.to_string()),
         }
     }
 }
 
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
-        Self::failed(error.to_string())
-    }
-}
-
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
         Self::failed(error.to_string())
     }
 }

@@ -1,5 +1,5 @@
+use super::load::read_cloud;
 use super::{Failure, Surroundings};
-use crate::cloud::Cloud as _;
 use crate::view;
 
 #[derive(Debug, clap::Args)]
@@ -12,7 +12,7 @@ pub(super) struct Hosts {
 impl Hosts {
     pub(super) async fn execute(self, surroundings: &Surroundings) -> Result<u8, Failure> {
         let cloud = surroundings.connect(None).await?;
-        let inventory = cloud.inventory().await?;
+        let inventory = read_cloud(&cloud).await?;
         if self.json {
             super::print_json(&inventory.hosts)?;
         } else {

@@ -1,11 +1,12 @@
 //! Reads a plan or a compiled plan from a file and compiles it against the cloud.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Failure, Surroundings};
-use crate::cloud::Cloud as _;
 use crate::cloud::nova::Nova;
+use crate::cloud::{Cloud as _, Inventory};
 use crate::compile::{Graph, compile};
 use crate::plan::Plan;
 
@@ -22,7 +23,7 @@ pub(super) enum Loaded {
 
 /// Reads a file; `-` is standard input.
 pub(super) fn load(path: &Path) -> Result<Loaded, Failure> {
-    let name = path.display().to_string();
+    let name = name_of(path);
     let text = read(path)?;
     // A plan is YAML that begins with its version; only a compiled plan begins like a JSON object.
     if text.trim_start().starts_with('{') {
@@ -36,35 +37,51 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Failure> {
     Ok(Loaded::Plan { plan: Box::new(plan), text })
 }
 
+/// What messages call it.
+pub(super) fn name_of(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
+}
+
 fn read(path: &Path) -> Result<String, Failure> {
-    use std::io::Read as _;
-    let name = path.display();
+    let name = name_of(path);
     let unreadable = |error: std::io::Error| Failure::usage(format!("cannot read {name}: {error}"));
-    let mut bytes = Vec::new();
-    let limit =
-        if path.extension().is_some_and(|extension| extension == "json") { GRAPH_BYTES_MAX } else { PLAN_BYTES_MAX };
-    let read = if path == Path::new("-") {
-        std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes)
+    let source: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(std::io::stdin().lock())
     } else {
-        std::fs::File::open(path).map_err(unreadable)?.take(limit + 1).read_to_end(&mut bytes)
+        Box::new(std::fs::File::open(path).map_err(unreadable)?)
     };
-    let size = read.map_err(unreadable)?;
-    if size as u64 > limit {
+    let mut bytes = Vec::new();
+    let mut source = source.take(PLAN_BYTES_MAX + 1);
+    source.read_to_end(&mut bytes).map_err(unreadable)?;
+    let mut limit = PLAN_BYTES_MAX;
+    if bytes.trim_ascii_start().first() == Some(&b'{') {
+        limit = GRAPH_BYTES_MAX;
+        source.set_limit(GRAPH_BYTES_MAX.saturating_sub(PLAN_BYTES_MAX));
+        source.read_to_end(&mut bytes).map_err(unreadable)?;
+    }
+    if bytes.len() as u64 > limit {
         return Err(Failure::usage(format!("{name} is larger than {limit} bytes")).remedy("is it a plan at all?"));
     }
-    String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{name} is not UTF-8 text")))
+    String::from_utf8(bytes)
+        .map_err(|_| Failure::usage(format!("{name} is not UTF-8 text")).remedy("a plan is a YAML file"))
 }
 
 /// The folder that a plan's commands run in: its own.
 pub(super) fn folder_of(path: &Path) -> Result<PathBuf, Failure> {
     let folder = path.parent().filter(|_| path != Path::new("-")).filter(|folder| !folder.as_os_str().is_empty());
-    Ok(std::path::absolute(folder.unwrap_or(Path::new(".")))?)
+    std::path::absolute(folder.unwrap_or(Path::new(".")))
+        .map_err(|error| Failure::usage(format!("the folder that commands are to run in is not known: {error}")))
 }
 
 /// Takes a reading and compiles the plan against it.
 pub(super) async fn compile_now(surroundings: &Surroundings, plan: &Plan) -> Result<(Arc<Nova>, Graph), Failure> {
     let cloud = surroundings.connect(plan.cloud.as_deref()).await?;
-    let inventory = cloud.inventory().await?;
+    let inventory = read_cloud(&cloud).await?;
     let graph = compile(plan, &inventory, cloud.name())?;
     Ok((cloud, graph))
+}
+
+/// Takes a reading of everything.
+pub(super) async fn read_cloud(cloud: &Nova) -> Result<Inventory, Failure> {
+    cloud.inventory().await.map_err(|error| Failure::of_cloud(&error, cloud.name()))
 }

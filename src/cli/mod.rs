@@ -29,7 +29,7 @@ use failure::Failure;
 
 /// Takes OpenStack hypervisors out of service and puts them back without dropping a virtual machine.
 #[derive(Debug, Parser)]
-#[command(name = "furlough", version, max_term_width = 100, disable_help_subcommand = true, after_help = EXIT_CODES)]
+#[command(name = "furlough", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(flatten)]
     global: Global,
@@ -47,20 +47,23 @@ Exit codes:
   5  paused or waiting; `furlough resume` goes on
   130  interrupted; `furlough resume` goes on";
 
+/// Below the options of a subcommand's own.
+const GLOBAL: &str = "Global options";
+
 /// Options of every subcommand.
 #[derive(Debug, Clone, clap::Args)]
 struct Global {
     /// The entry of clouds.yaml to use, instead of the plan's and of OS_CLOUD.
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", help_heading = GLOBAL)]
     cloud: Option<String>,
     /// Where runs are journalled [default: furlough/journal.db in the user's state directory].
-    #[arg(long, global = true, value_name = "FILE", env = "FURLOUGH_JOURNAL")]
+    #[arg(long, global = true, value_name = "FILE", env = "FURLOUGH_JOURNAL", help_heading = GLOBAL)]
     journal: Option<PathBuf>,
-    /// When to use colour; NO_COLOR is honoured.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// When to use colour; auto: on a terminal, unless NO_COLOR is set or TERM is dumb.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = GLOBAL)]
     color: Color,
     /// Log every request to the cloud to standard error (FURLOUGH_LOG sets a filter instead).
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
     verbose: bool,
 }
 
@@ -95,13 +98,13 @@ enum Command {
     Schema(schema::Schema),
     /// Print a completion script for a shell.
     Completions(completions::Completions),
-    /// Carries one command of a run; started by furlough itself.
-    #[command(name = "__supervise", hide = true)]
-    Supervise { folder: PathBuf },
 }
 
 /// Everything `main` does.
 pub fn main() -> ExitCode {
+    if let Some(folder) = supervised() {
+        return crate::run::commands::supervise(&folder);
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -111,19 +114,23 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    if let Command::Supervise { folder } = &arguments.command {
-        return crate::run::commands::supervise(folder);
-    }
     let surroundings = Surroundings::of_process(arguments.global);
-    surroundings.start_log();
-    match dispatch(arguments.command, &surroundings) {
+    let done = surroundings.start_log().and_then(|()| dispatch(arguments.command, &surroundings));
+    match done {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            // With standard error gone there is nobody to tell; the exit code still says it.
-            let _unwritable = write!(std::io::stderr(), "{}", failure.render());
+            tell(&failure.render());
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// The folder of the one command of a run that this process is to carry: furlough starts itself so, and nobody else
+/// need know, so it is in no help and no completion.
+fn supervised() -> Option<PathBuf> {
+    let mut arguments = std::env::args_os().skip(1);
+    let asked = arguments.next().is_some_and(|first| first == "__supervise");
+    arguments.next().filter(|_| asked).map(PathBuf::from)
 }
 
 fn dispatch(command: Command, surroundings: &Surroundings) -> Result<u8, Failure> {
@@ -131,7 +138,6 @@ fn dispatch(command: Command, surroundings: &Surroundings) -> Result<u8, Failure
         Command::Validate(command) => command.execute(surroundings),
         Command::Schema(command) => command.execute(surroundings),
         Command::Completions(command) => command.execute(surroundings, &mut Arguments::command()),
-        Command::Supervise { .. } => Ok(2),
         command => {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
@@ -155,13 +161,26 @@ fn dispatch(command: Command, surroundings: &Surroundings) -> Result<u8, Failure
     }
 }
 
-/// Writes to standard output. A reader that has seen enough (`furlough plan … | head`) is no failure.
+/// Writes to standard output.
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+    written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// What became of writing to standard output. A reader that has seen enough (`furlough plan … | head`) is no failure.
+fn written(result: std::io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("cannot write to standard output: {error}")))
+        }
         _ => Ok(()),
     }
+}
+
+/// Writes to standard error. With that gone there is nobody to tell: the exit code and the journal still say it, and
+/// `eprint!` would end a run in the middle with a panic.
+fn tell(text: &str) {
+    let _unwritable = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {

@@ -5,7 +5,24 @@ use super::load::{Loaded, compile_now, folder_of, load};
 use super::{Failure, Surroundings};
 use crate::compile::drift;
 
+const HELP: &str = "\
+A plan is compiled against the cloud as it is now, shown, and executed once you have typed yes. A compiled plan \
+is executed only while the cloud is still as it was compiled against. The plan's own commands run on this \
+machine, in the folder the plan is in.
+
+Every step is journalled before it takes effect. Ctrl-C starts nothing new and finishes what is in flight; a \
+second Ctrl-C waits for nothing more. `furlough resume` goes on after either, and after a crash.
+
+The report (with --json the events) goes to standard output, everything else to standard error.
+
+Examples:
+  furlough run reboot-rack-a.yaml                       # show it, ask, do it
+  furlough run --yes reboot-rack-a.yaml                 # without asking, as from cron
+  furlough run tonight.json                             # what `furlough plan -o` saved, or nothing
+  furlough run --yes --json reboot-rack-a.yaml > events.ndjson";
+
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = HELP)]
 pub(super) struct Run {
     /// The plan, or a compiled plan of `furlough plan -o FILE`; `-` is standard input.
     #[arg(value_name = "PLAN|COMPILED")]
@@ -38,6 +55,12 @@ impl Run {
                 (cloud, *saved, None)
             }
         };
-        start(surroundings, Start { cloud, graph, plan_text, folder }, &self.consent, &self.output).await
+        start(
+            surroundings,
+            Start { cloud, graph, plan_text, folder, inherits: Vec::new() },
+            &self.consent,
+            &self.output,
+        )
+        .await
     }
 }

@@ -1,5 +1,5 @@
 use super::{Failure, Surroundings};
-use crate::journal::{Journal, RunSummary};
+use crate::journal::{Journal as _, RunSummary};
 use crate::view;
 
 #[derive(Debug, clap::Args)]
@@ -11,9 +11,12 @@ pub(super) struct Runs {
 
 impl Runs {
     pub(super) async fn execute(self, surroundings: &Surroundings) -> Result<u8, Failure> {
-        let runs = match surroundings.journal_path()?.exists() {
-            true => surroundings.journal_to_read()?.runs().await?,
-            false => Vec::new(),
+        let runs = match surroundings.journal_to_read()? {
+            Some(journal) => journal.runs().await?,
+            None => {
+                super::tell(&format!("there is no journal at {} yet\n", surroundings.journal_path()?.display()));
+                Vec::new()
+            }
         };
         if self.json {
             super::print_json(&runs)?;
@@ -24,17 +27,8 @@ impl Runs {
     }
 }
 
-/// The run with this name or beginning of a name; without one, the newest that is wanted.
-pub(super) async fn find(
-    journal: &dyn Journal,
-    name: Option<&str>,
-    wanted: impl Fn(&RunSummary) -> bool,
-) -> Result<RunSummary, Failure> {
-    let runs = journal.runs().await?;
-    let Some(name) = name else {
-        let newest = runs.into_iter().find(wanted);
-        return newest.ok_or_else(|| Failure::usage("there is no such run").remedy("`furlough runs` lists them all"));
-    };
+/// The run with this name or beginning of a name.
+pub(super) fn find(runs: Vec<RunSummary>, name: &str) -> Result<RunSummary, Failure> {
     let mut matching = runs.into_iter().filter(|run| run.id.0.starts_with(name));
     match (matching.next(), matching.next()) {
         (Some(run), None) => Ok(run),

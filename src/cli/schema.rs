@@ -1,6 +1,12 @@
 use super::{Failure, Surroundings};
 
+const HELP: &str = "\
+Examples:
+  furlough schema > plan.schema.json        # then, as the first line of a plan, for editors:
+  # yaml-language-server: $schema=plan.schema.json";
+
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = HELP)]
 pub(super) struct Schema {}
 
 impl Schema {

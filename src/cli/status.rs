@@ -1,8 +1,18 @@
 use super::{Failure, Surroundings};
+use crate::event::Update;
 use crate::journal::Journal as _;
-use crate::view;
+use crate::view::{self, View as _};
+
+const HELP: &str = "\
+Reads the journal only, also while the run goes on.
+
+Examples:
+  furlough status                           # the newest run
+  furlough status 20261123-1745-8401
+  furlough status --json | jq .event.kind   # everything that happened";
 
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = HELP)]
 pub(super) struct Status {
     /// The run, or the beginning of its name; the newest when absent.
     #[arg(value_name = "RUN")]
@@ -14,19 +24,17 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) async fn execute(self, surroundings: &Surroundings) -> Result<u8, Failure> {
-        if !surroundings.journal_path()?.exists() {
-            return Err(Failure::usage("there is no journal yet, so there are no runs")
-                .remedy("`furlough run PLAN` makes one; --journal names another"));
-        }
-        let journal = surroundings.journal_to_read()?;
-        let run = super::runs::find(&*journal, self.run.as_deref(), |_| true).await?;
+        let Some(journal) = surroundings.journal_to_read()? else { return Err(surroundings.no_journal()?) };
+        let runs = journal.runs().await?;
+        let run = match &self.run {
+            Some(name) => super::runs::find(runs, name)?,
+            None => runs.into_iter().next().ok_or_else(|| Failure::usage("this journal holds no runs"))?,
+        };
         let events = journal.read(&run.id).await?;
         if self.json {
             let mut out = view::Ndjson::new(std::io::stdout());
-            for event in events {
-                view::View::update(&mut out, &crate::event::Update::Event(event))?;
-            }
-            view::View::finish(&mut out)?;
+            let show = |event| out.update(&Update::Event(event));
+            super::written(events.into_iter().try_for_each(show).and_then(|()| out.finish()))?;
         } else {
             let tally = view::Tally::of(&events);
             let now = jiff::Timestamp::now();

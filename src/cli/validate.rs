@@ -1,9 +1,18 @@
 use std::path::PathBuf;
 
-use super::load::{Loaded, load};
+use super::load::{Loaded, load, name_of};
 use super::{Failure, Surroundings};
 
+const HELP: &str = "\
+Every mistake of every plan is named with its line and column. What depends on the cloud, such as whether a host \
+exists, is for `furlough plan`.
+
+Examples:
+  furlough validate reboot-rack-a.yaml
+  furlough validate plans/*.yaml            # in CI: exit code 2 when one is wrong";
+
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = HELP)]
 pub(super) struct Validate {
     /// Plans to check; `-` is standard input.
     #[arg(required = true, value_name = "PLAN")]
@@ -15,15 +24,16 @@ impl Validate {
     pub(super) fn execute(self, _surroundings: &Surroundings) -> Result<u8, Failure> {
         let mut code = 0;
         for path in &self.plans {
-            let name = path.display();
+            let name = name_of(path);
             match load(path) {
-                Ok(Loaded::Plan { plan, .. }) => println!("{name}: `{}` is a valid plan", plan.name),
+                Ok(Loaded::Plan { plan, .. }) => super::print(&format!("{name}: `{}` is a valid plan\n", plan.name))?,
                 Ok(Loaded::Compiled(graph)) => {
-                    println!("{name}: a compiled plan of `{}` with {} steps", graph.plan.name, graph.steps.len());
+                    let (plan, steps) = (&graph.plan.name, graph.steps.len());
+                    super::print(&format!("{name}: a compiled plan of `{plan}` with {steps} steps\n"))?;
                 }
                 Err(failure) => {
                     code = code.max(failure.code);
-                    eprint!("{}", failure.render());
+                    super::tell(&failure.render());
                 }
             }
         }
