@@ -45,6 +45,8 @@ pub enum Want {
     Server,
     /// A fresh row of its server at the next reading.
     ServerNow,
+    /// The same, for what makes no migration record: stops and starts.
+    ServerAlone,
 }
 
 /// What is known of a server.
@@ -354,8 +356,7 @@ impl Watch {
 
     fn migration_queries(&self) -> Vec<MigrationQuery> {
         let state = self.lock();
-        // Stops and starts make no migration records; only their servers are read.
-        if state.follows.values().all(|follow| follow.want == Want::ServerNow) {
+        if state.follows.values().all(|follow| follow.want == Want::ServerAlone) {
             return Vec::new();
         }
         if self.cloud.capabilities().migrations_changed_since() {
@@ -424,7 +425,7 @@ impl State {
         let mut some = false;
         for follow in wants {
             some = true;
-            if follow.want == Want::ServerNow || follow.wanted_since.elapsed() >= BATCH_WANTS {
+            if follow.want >= Want::ServerNow || follow.wanted_since.elapsed() >= BATCH_WANTS {
                 return true;
             }
         }

@@ -145,7 +145,7 @@ impl Kind for Start {
 /// Pure: what is seen, to what it means for a change of power.
 fn judge(asked: &Asked, seen: &Seen, wanted: &ServerStatus, done: Done, timeout_s: u64) -> Verdict {
     let row = match moving::row_since(seen, asked.at) {
-        None => return Verdict::Wait(Want::ServerNow),
+        None => return Verdict::Wait(Want::ServerAlone),
         Some(Row::Gone) => return Verdict::Settled(Outcome::Done(Done::Gone)),
         Some(Row::Here(row)) => row,
     };
@@ -164,7 +164,7 @@ fn judge(asked: &Asked, seen: &Seen, wanted: &ServerStatus, done: Done, timeout_
         });
     }
     if asked.since_s() < timeout_s {
-        return Verdict::Wait(Want::ServerNow);
+        return Verdict::Wait(Want::ServerAlone);
     }
     Verdict::Settled(Outcome::Unknown {
         reason: format!(

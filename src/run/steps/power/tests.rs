@@ -15,7 +15,7 @@ fn row(status: ServerStatus, task: Option<&str>) -> Server {
 
 fn word(verdict: &Verdict) -> &'static str {
     match verdict {
-        Verdict::Wait(Want::ServerNow) => "wait",
+        Verdict::Wait(Want::ServerAlone) => "wait",
         Verdict::Settled(Outcome::Done(Done::Stopped | Done::Started)) => "done",
         Verdict::Settled(Outcome::Done(Done::Gone)) => "gone",
         Verdict::Settled(Outcome::Retryable { again_after_s: Some(_), .. }) => "again",
