@@ -64,14 +64,14 @@ impl Ask {
     /// The server concerned, if it is about one.
     pub fn server(&self) -> Option<&str> {
         match self {
-            Ask::DisableService { .. } | Ask::EnableService { .. } => None,
-            Ask::LiveMigrate { server, .. }
-            | Ask::ColdMigrate { server, .. }
-            | Ask::ConfirmResize { server }
-            | Ask::RevertResize { server }
-            | Ask::Stop { server }
-            | Ask::Start { server }
-            | Ask::AbortMigration { server, .. } => Some(server),
+            Self::DisableService { .. } | Self::EnableService { .. } => None,
+            Self::LiveMigrate { server, .. }
+            | Self::ColdMigrate { server, .. }
+            | Self::ConfirmResize { server }
+            | Self::RevertResize { server }
+            | Self::Stop { server }
+            | Self::Start { server }
+            | Self::AbortMigration { server, .. } => Some(server),
         }
     }
 }

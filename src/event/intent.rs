@@ -41,6 +41,9 @@ pub enum Intent {
         server: ServerBefore,
         migration_id: u64,
         why: String,
+        /// It had not begun to copy, so it says nothing against live migration: the same rung is tried again.
+        #[serde(default)]
+        again: bool,
     },
     Stop {
         server: ServerBefore,

@@ -83,6 +83,30 @@ impl Diagnostic {
     }
 }
 
+/// Mistakes as they are found. Not in the order of the document, so that more are kept than are shown; those above that
+/// are only counted, because a wrong file can have as many as it has values.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    kept: Vec<Diagnostic>,
+    omitted: usize,
+}
+
+impl Findings {
+    const KEPT_MAX: usize = 4 * DIAGNOSTICS_MAX;
+
+    pub(super) fn add(&mut self, make: impl FnOnce() -> Diagnostic) {
+        if self.kept.len() < Self::KEPT_MAX {
+            self.kept.push(make());
+        } else {
+            self.omitted += 1;
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+}
+
 /// Every mistake of one plan, in the order of the document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PlanErrors {
@@ -93,9 +117,10 @@ pub struct PlanErrors {
 }
 
 impl PlanErrors {
-    pub(super) fn new(file: &str, mut diagnostics: Vec<Diagnostic>) -> Self {
+    pub(super) fn new(file: &str, found: Findings) -> Self {
+        let Findings { kept: mut diagnostics, omitted } = found;
         diagnostics.sort_by_key(|found| (found.line, found.column));
-        let omitted = diagnostics.len().saturating_sub(DIAGNOSTICS_MAX);
+        let omitted = omitted + diagnostics.len().saturating_sub(DIAGNOSTICS_MAX);
         diagnostics.truncate(DIAGNOSTICS_MAX);
         Self { file: file.to_owned(), diagnostics, omitted }
     }

@@ -3,7 +3,7 @@
 
 mod fields;
 
-use super::diagnostic::{Diagnostic, Source};
+use super::diagnostic::{Findings, Source};
 use super::shape::{self, Kind, PLAN, VERSION};
 use super::yaml::{Node, Tree};
 use super::{
@@ -14,7 +14,7 @@ use crate::cloud::BlockMigration;
 use fields::Fields;
 
 /// Reads the plan below `root`; mistakes are added to `found`, and the plan is only good if there are none.
-pub(super) fn read(source: &Source<'_>, root: &Node, found: Vec<Diagnostic>) -> (Plan, Vec<Diagnostic>) {
+pub(super) fn read(source: &Source<'_>, root: &Node, found: Findings) -> (Plan, Findings) {
     let mut reader = Reader::new(source, found);
     let plan = reader.plan(root);
     (plan, reader.found)
@@ -23,14 +23,14 @@ pub(super) fn read(source: &Source<'_>, root: &Node, found: Vec<Diagnostic>) -> 
 #[derive(Debug)]
 struct Reader<'a> {
     source: &'a Source<'a>,
-    found: Vec<Diagnostic>,
+    found: Findings,
     /// Every key that was asked for, so that a test can lay them beside the table.
     #[cfg(test)]
     asked: std::collections::BTreeSet<(String, &'static str)>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(source: &'a Source<'a>, found: Vec<Diagnostic>) -> Self {
+    fn new(source: &'a Source<'a>, found: Findings) -> Self {
         Self {
             source,
             found,
@@ -132,10 +132,8 @@ impl<'a> Reader<'a> {
     fn drain(&mut self, plan: &Fields<'_>) -> Drain {
         let fields = self.map(plan, "drain");
         let servers = self.server_rules(&fields);
-        let destinations = match self.word(&fields, "destinations") {
-            // The only word so far; others are refused by the table.
-            _ => Destinations::Scheduler,
-        };
+        // The only word so far; the table refuses every other.
+        self.word(&fields, "destinations");
         let limits = self.map(&fields, "limits");
         let live = self.map(&fields, "live");
         let live_timeout = self.map(&live, "timeout");
@@ -143,7 +141,7 @@ impl<'a> Reader<'a> {
         let cold_timeout = self.map(&cold, "timeout");
         Drain {
             servers,
-            destinations,
+            destinations: Destinations::Scheduler,
             limits: Limits {
                 cloud: self.whole(&limits, "cloud").unwrap_or(1),
                 source: self.whole(&limits, "source").unwrap_or(1),

@@ -98,5 +98,5 @@ fn names(words: &'static [Word]) -> Vec<&'static str> {
 }
 
 fn duration_text(seconds: u64) -> String {
-    if seconds > 0 && seconds % 60 == 0 { format!("{}m", seconds / 60) } else { format!("{seconds}s") }
+    if seconds > 0 && seconds.is_multiple_of(60) { format!("{}m", seconds / 60) } else { format!("{seconds}s") }
 }

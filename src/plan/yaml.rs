@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span as RawSpan, StrInput};
 use serde_yaml::Value;
 
-use super::diagnostic::{Diagnostic, Place, Source, Span};
+use super::diagnostic::{Diagnostic, Findings, Place, Source, Span};
 
 /// A plan for ten thousand named hosts is a quarter of this; more is a wrong file.
 pub(super) const BYTES_MAX: usize = 1024 * 1024;
@@ -66,21 +66,23 @@ impl Tree {
 }
 
 /// The document as a tree, as far as it can be read, and what is wrong with its YAML.
-pub(super) fn read(source: &Source<'_>, text: &str) -> (Option<Node>, Vec<Diagnostic>) {
+pub(super) fn read(source: &Source<'_>, text: &str) -> (Option<Node>, Findings) {
     let start = Place { line: 1, column: 1 };
     let origin = Span { start, end: start };
     if text.len() > BYTES_MAX {
         let message = format!("a plan may have {BYTES_MAX} bytes, this file has {}", text.len());
-        return (None, vec![source.diagnose(origin, "", message)]);
+        let mut found = Findings::default();
+        found.add(|| source.diagnose(origin, "", message));
+        return (None, found);
     }
     let mut builder = Builder::new(source);
     if let Err(fatal) = builder.run(text) {
-        builder.found.push(*fatal);
+        builder.found.add(|| *fatal);
         return (None, builder.found);
     }
     let Builder { root, mut found, .. } = builder;
     let Some(mut root) = root else {
-        found.push(source.diagnose(origin, "", "the document is empty, a plan begins with `furlough: 1`"));
+        found.add(|| source.diagnose(origin, "", "the document is empty, a plan begins with `furlough: 1`"));
         return (None, found);
     };
     if found.is_empty() {
@@ -90,13 +92,13 @@ pub(super) fn read(source: &Source<'_>, text: &str) -> (Option<Node>, Vec<Diagno
                     let message = "this can be read in two ways as YAML";
                     let mut disagreement = source.diagnose(span, "", message);
                     disagreement.help = Some("write it more plainly: quote texts, one key on a line".to_owned());
-                    found.push(disagreement);
+                    found.add(|| disagreement);
                 }
             }
             Err(error) => {
                 let place = error.location().map_or(start, |at| Place { line: at.line(), column: at.column() });
                 let span = Span { start: place, end: place };
-                found.push(source.diagnose(span, "", format!("cannot be read as YAML: {error}")));
+                found.add(|| source.diagnose(span, "", format!("cannot be read as YAML: {error}")));
             }
         }
     } else {
@@ -180,7 +182,7 @@ struct OpenMap {
 #[derive(Debug)]
 struct Builder<'a> {
     source: &'a Source<'a>,
-    found: Vec<Diagnostic>,
+    found: Findings,
     open: Vec<Open>,
     root: Option<Node>,
     nodes: usize,
@@ -192,7 +194,7 @@ type Fatal = Box<Diagnostic>;
 
 impl<'a> Builder<'a> {
     fn new(source: &'a Source<'a>) -> Self {
-        Self { source, found: Vec::new(), open: Vec::new(), root: None, nodes: 0, documents: 0 }
+        Self { source, found: Findings::default(), open: Vec::new(), root: None, nodes: 0, documents: 0 }
     }
 
     fn run(&mut self, text: &str) -> Result<(), Fatal> {
@@ -230,7 +232,7 @@ impl<'a> Builder<'a> {
             Event::Alias(_) => {
                 let mut refused = self.source.diagnose(span, "", "aliases (`*name`) are not read in a plan");
                 refused.help = Some("write the value out where it is needed".to_owned());
-                self.found.push(refused);
+                self.found.add(|| refused);
                 self.value(span, true, Tree::Refused)
             }
             Event::SequenceStart(anchor, tag) => {
@@ -264,11 +266,11 @@ impl<'a> Builder<'a> {
         if anchor != 0 {
             let mut refused = self.source.diagnose(span, "", "anchors (`&name`) are not read in a plan");
             refused.help = Some("write the value out where it is needed".to_owned());
-            self.found.push(refused);
+            self.found.add(|| refused);
         }
         if let Some(tag) = tag {
             let message = format!("tags are not read in a plan, found `{}{}`", tag.handle, tag.suffix);
-            self.found.push(self.source.diagnose(span, "", message));
+            self.found.add(|| self.source.diagnose(span, "", message));
         }
     }
 
@@ -316,7 +318,7 @@ impl<'a> Builder<'a> {
                 map.key = Some((text, node.span));
             }
             Some((None, span)) => {
-                self.found.push(self.source.diagnose(span, "", "a key is one word, not a list or a mapping"));
+                self.found.add(|| self.source.diagnose(span, "", "a key is one word, not a list or a mapping"));
             }
             Some((Some(key), span)) => match map.seen.insert(key.clone(), span.start) {
                 None => map.entries.push(Entry { key, span, node }),
@@ -325,7 +327,7 @@ impl<'a> Builder<'a> {
                     let mut twice = self.source.diagnose(span, "", format!("the key `{key}` is given twice"));
                     twice.also = Some((first, "given first".to_owned()));
                     twice.help = Some("YAML would silently keep only one of them: join the two".to_owned());
-                    self.found.push(twice);
+                    self.found.add(|| twice);
                 }
             },
         }

@@ -139,10 +139,7 @@ fn out_of_service(host: &HostPlan, engine: &Engine, run: &RunId) -> Option<Lefto
     if of_disable.state == StepState::Failed {
         return None;
     }
-    let reason = match disabled {
-        Intent::Disable { reason, .. } => reason,
-        _ => return None,
-    };
+    let Intent::Disable { reason, .. } = disabled else { return None };
     let name = &host.name;
     let (what, remedy) = if by_plan && engine.ending() == crate::event::Ending::Done {
         ("out of service, as the plan leaves it".to_owned(), format!("`furlough enable {name}` puts it back"))

@@ -18,14 +18,14 @@ use crate::cloud::{Cloud, CloudError, LiveProgress, Migration, MigrationQuery, M
 const PACE_MIN: Duration = Duration::from_secs(1);
 /// The longest pause: a freed slot should not stay unused for longer.
 const PACE_MAX: Duration = Duration::from_secs(5);
-/// Part of a migration's usual duration to wait between readings: a little less than one, so that of two completions
-/// at most one goes unseen for long.
-const PACE_SHARE: f64 = 0.9;
+/// Part of a migration's usual duration to wait between readings. With one more queued behind each running migration a
+/// source is idle only when two end between two readings, so reading more often than they end buys nothing.
+const PACE_SHARE: f64 = 1.0;
 /// How far a `changes-since` reaches back behind the last reading: timestamps are second-granular, and several API
 /// servers' clocks differ a little.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(5);
 /// How long a server row may be wanted before it is read for that alone; within it, wants are served together.
-const BATCH_WANTS: Duration = Duration::from_secs(4);
+const BATCH_WANTS: Duration = Duration::from_secs(10);
 /// A migration running for longer than this has its bytes read.
 const PROGRESS_AFTER: Duration = Duration::from_secs(6);
 /// Nova writes the bytes every 5 s (nova/virt/libvirt/migration.py).
@@ -258,8 +258,8 @@ impl Watch {
         if fresh(&seen) {
             return Ok(seen.server);
         }
-        // Never read by this process: its migrations are as unknown as its row.
         if seen.server_as_of.is_none() {
+            // Nothing of it is known in this process: its records too, or an old one would be taken for ours.
             self.adopt(server).await?;
             return Ok(self.seen(server).server);
         }
@@ -267,7 +267,8 @@ impl Watch {
         Ok(self.seen(server).server)
     }
 
-    /// A step whose run was resumed knows nothing yet: reads its server and its migrations once.
+    /// Reads a server of which nothing is known yet, and its migrations: in a run that was resumed or only gives hosts
+    /// back, no list has been read by this process. From then on changes are asked for.
     pub async fn adopt(&self, server: &str) -> Result<(), CloudError> {
         let now = Instant::now();
         let query = MigrationQuery { server: Some(server.to_owned()), ..MigrationQuery::default() };
@@ -353,8 +354,12 @@ impl Watch {
 
     fn migration_queries(&self) -> Vec<MigrationQuery> {
         let state = self.lock();
-        // Stops and starts make no migration records; only their servers are read.
-        if state.follows.values().all(|follow| follow.want == Want::ServerNow) {
+        // Stops and starts make no migration records, and one that has ended does not change: only servers are read.
+        let settled = |server: &String| {
+            let newest = state.migrations.get(server).and_then(|own| own.values().next_back());
+            newest.is_none_or(|record| record.status.is_terminal())
+        };
+        if state.follows.iter().all(|(server, follow)| follow.want == Want::ServerNow && settled(server)) {
             return Vec::new();
         }
         if self.cloud.capabilities().migrations_changed_since() {

@@ -23,9 +23,11 @@ const MOST_MOVES: usize = 12;
 const COUNTING_SHARE: u32 = 20;
 /// Rates are smoothed over about this long, so that one pass of Nova's over the memory does not make them jump.
 const SMOOTHING_S: f64 = 5.0;
+/// At less than this a GiB takes a quarter of an hour, and the guest writes faster than that.
+const LEAST_RATE: f64 = 1024.0 * 1024.0;
 /// Two readings closer than this say nothing about a rate.
 const LEAST_STEP_S: f64 = 0.2;
-const HOST_COLUMNS: usize = 16;
+/// Together with host, time and bar this leaves, of 100 columns, about 40 for what is going on.
 const SERVER_COLUMNS: usize = 26;
 
 /// Shows a run as bars on stderr.
@@ -51,7 +53,7 @@ impl Bars {
 
     fn on(target: ProgressDrawTarget, style: Style) -> Self {
         let multi = MultiProgress::with_draw_target(target);
-        let run = multi.add(ProgressBar::new(0).with_style(run_style(style.color)));
+        let run = multi.add(ProgressBar::new(1).with_style(run_style(style.color)));
         let line = || ProgressBar::new(0).with_style(template("{wide_msg}"));
         let (wave, more) = (multi.add(line()), multi.add(line()));
         // So that the time goes on while nothing happens.
@@ -136,7 +138,7 @@ impl Bars {
         let (Some(shown), Some(step)) = (self.moves.iter().find(|shown| shown.step == *step), tally.step(step)) else {
             return;
         };
-        let host = pad(&clean(&step.step.host), HOST_COLUMNS);
+        let host = pad(&clean(&step.step.host), self.teller.host_columns());
         shown.bar.set_prefix(format!("  {host} {}", pad(&subject(tally, &step.step), SERVER_COLUMNS)));
         let to = step.to.as_ref().map(|to| format!(" → {}", clean(to))).unwrap_or_default();
         shown.bar.set_message(format!("{}{to}  {}", step.rung.map_or("", rung), shown.row.words(step.released)));
@@ -147,7 +149,8 @@ impl Bars {
         let began = Instant::now();
         let steps = self.teller.tally.step_counts();
         let as_u64 = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        self.run.set_length(as_u64(steps.total));
+        // Nothing of nothing would be drawn as all of it.
+        self.run.set_length(as_u64(steps.total.max(1)));
         self.run.set_position(as_u64(steps.done + steps.failed + steps.unknown));
         self.run.set_message(run_words(&self.teller.tally));
         self.wave.set_message(wave_words(&self.teller.tally));
@@ -228,7 +231,9 @@ impl MoveRow {
             None => self.status.clone(),
             Some((done, total)) => {
                 let left = total - done;
-                format!("{}  {} of {} left{}", self.status, bytes(left), bytes(total), self.rate.words(left))
+                // What nearly every migration is needs no words.
+                let status = if self.status == "running" { String::new() } else { format!("{}  ", self.status) };
+                format!("{status}{} of {} left{}", bytes(left), bytes(total), self.rate.words(left))
             }
         }
     }
@@ -265,7 +270,7 @@ impl Rate {
     fn words(&self, left: u64) -> String {
         match self.per_s {
             None => String::new(),
-            Some(per_s) if per_s >= 1024.0 => {
+            Some(per_s) if per_s >= LEAST_RATE => {
                 format!(", {}/s, about {}", bytes(per_s as u64), duration((left as f64 / per_s) as u64))
             }
             Some(_) if left == 0 => String::new(),
@@ -300,6 +305,9 @@ fn run_words(tally: &Tally) -> String {
 
 fn wave_words(tally: &Tally) -> String {
     let (wave, waves) = tally.wave();
+    if wave == 0 {
+        return format!("{} to do", count(usize::try_from(waves).unwrap_or(usize::MAX), "wave"));
+    }
     let hosts = tally.hosts();
     let phases = HostPhase::ALL.iter().filter_map(|phase| {
         let hosts = hosts.iter().filter(|host| host.plan.wave == wave && host.phase == *phase).count();
@@ -326,7 +334,7 @@ fn run_style(color: bool) -> ProgressStyle {
 }
 
 fn move_style(sized: bool) -> ProgressStyle {
-    template(if sized { "{prefix} {took:>11} [{bar:10}] {wide_msg}" } else { "{prefix} {took:>11} {wide_msg}" })
+    template(if sized { "{prefix} {took:>10} [{bar:8}] {wide_msg}" } else { "{prefix} {took:>10} {wide_msg}" })
 }
 
 #[cfg(test)]

@@ -47,6 +47,7 @@ pub(super) fn plan() -> Plan {
             },
             cold_timeout: MoveTimeout { base_s: 600, per_gib_s: 30 },
             power_timeout_s: 300,
+            late_arrivals_s: 60,
         },
         maintain: Vec::new(),
         verify: Vec::new(),
@@ -194,6 +195,20 @@ pub(super) fn child() -> Graph {
     }
 }
 
+/// A host that an earlier run left out of service, with a server it had stopped.
+pub(super) fn put_back() -> Graph {
+    let mut graph = graph();
+    graph.plan.name = "enable".into();
+    graph.hosts = vec![HostPlan { name: "cmp-08".into(), wave: 1, zone: "nova".into(), disabled_before: None }];
+    graph.servers.retain(|server| server.id == OLD);
+    for server in &mut graph.servers {
+        (server.ladder, server.status) = (vec![Rung::Leave], ServerStatus::Shutoff);
+        (server.power_state, server.why) = (PowerState::Shutdown, "it was stopped by furlough".into());
+    }
+    graph.steps.retain(|step| step.host == "cmp-08" && matches!(step.kind, StepKind::Start { .. } | StepKind::Enable));
+    graph
+}
+
 fn before(server: &str) -> ServerBefore {
     ServerBefore {
         id: server.into(),
@@ -242,6 +257,7 @@ pub(super) fn started() -> EventKind {
         furlough: "0.1.0".into(),
         cloud: "prod".into(),
         plan_text: None,
+        folder: "plans".into(),
         graph: Box::new(graph()),
     }
 }
@@ -263,6 +279,7 @@ pub(super) fn night() -> Vec<Event> {
     let failed = Outcome::Retryable {
         reason: "the live migration ended as `failed`".into(),
         fault: Some("Live Migration failure: operation failed: guest CPU doesn't match".into()),
+        again_after_s: None,
     };
     night.settle(37, &web, 1, failed);
     night.start(38, &web, 2, Some(Rung::Cold));
@@ -466,7 +483,9 @@ fn any_outcome() -> impl Strategy<Value = Outcome> {
         Just(Outcome::Done(Done::Stopped)),
         Just(Outcome::Done(Done::Started)),
         Just(Outcome::Done(Done::Gone)),
-        (hostile(), option::of(hostile())).prop_map(|(reason, fault)| Outcome::Retryable { reason, fault }),
+        (hostile(), option::of(hostile()), option::of(any::<u64>()))
+            .prop_map(|(reason, fault, again_after_s)| { Outcome::Retryable { reason, fault, again_after_s } }),
+        Just(Outcome::Done(Done::Left)),
         (hostile(), hostile(), output).prop_map(|(reason, remedy, output)| Outcome::Failed {
             reason,
             fault: None,
@@ -479,8 +498,8 @@ fn any_outcome() -> impl Strategy<Value = Outcome> {
 
 fn any_event_kind() -> impl Strategy<Value = EventKind> {
     let started = any_graph().prop_map(|graph| match started() {
-        EventKind::RunStarted { event_version, furlough, cloud, plan_text, .. } => {
-            EventKind::RunStarted { event_version, furlough, cloud, plan_text, graph: Box::new(graph) }
+        EventKind::RunStarted { event_version, furlough, cloud, plan_text, folder, .. } => {
+            EventKind::RunStarted { event_version, furlough, cloud, plan_text, folder, graph: Box::new(graph) }
         }
         other => other,
     });
@@ -509,6 +528,7 @@ fn any_event_kind() -> impl Strategy<Value = EventKind> {
         8 => (any_id(), any_outcome()).prop_map(|(step, outcome)| EventKind::StepSettled { step, attempt: 1, outcome }),
         1 => (option::of(any_id()), hostile()).prop_map(|(step, text)| EventKind::Noted { step, text }),
         1 => hostile().prop_map(|by| EventKind::Interrupted { by }),
+        1 => any_host().prop_map(|host| EventKind::QueueingStopped { host }),
         1 => prop_oneof![Just(Ending::Done), Just(Ending::Failed), Just(Ending::Interrupted)].prop_map(ended),
     ]
 }
@@ -531,4 +551,11 @@ pub(super) fn any_events() -> impl Strategy<Value = Vec<Event>> {
 pub(super) fn is_harmless(text: &str) -> bool {
     text.chars()
         .all(|c| c == '\n' || !(c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')))
+}
+
+/// The text without the colours that views give it.
+pub(super) fn without_color(text: &str) -> String {
+    ["0", "1", "2", "31", "32", "33"]
+        .iter()
+        .fold(text.to_owned(), |text, code| text.replace(&format!("\u{1b}[{code}m"), ""))
 }

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use super::Style;
 use super::teller::ending_words;
-use super::text::{Align, Page, Table, Tone, count, mib, moment};
+use super::text::{Align, Page, Table, Tone, count, moment};
 use crate::cloud::{Host, Inventory, Server, ServiceState, ServiceStatus};
+use crate::compile::run_of_reason;
 use crate::event::Ending;
 use crate::journal::RunSummary;
 
+/// A run's id has to be typed again: it is never cut.
+const RUN_COLUMNS: usize = 18;
 /// Disabled reasons hold whole sentences; their beginning tells them apart.
 const REASON_CHARS: usize = 40;
 
@@ -21,13 +24,13 @@ pub fn runs(runs: &[RunSummary], style: Style) -> String {
         return page.finish();
     }
     let columns = [
-        ("RUN", Left),
-        ("PLAN", Left),
-        ("CLOUD", Left),
-        ("STARTED", Left),
-        ("LAST EVENT", Left),
-        ("STATE", Left),
-        ("HOLDS", Left),
+        ("RUN", Left, RUN_COLUMNS),
+        ("PLAN", Left, 8),
+        ("CLOUD", Left, 5),
+        ("STARTED", Left, 16),
+        ("LAST EVENT", Left, 16),
+        ("STATE", Left, 11),
+        ("HOLDS", Left, 0),
     ];
     let mut table = Table::new(&columns);
     for run in runs {
@@ -65,13 +68,13 @@ pub fn hosts(inventory: &Inventory, style: Style) -> String {
     use Align::{Left, Right};
     let mut page = Page::new(style);
     let columns = [
-        ("HOST", Left),
-        ("ZONE", Left),
-        ("SERVICE", Left),
-        ("SERVERS", Left),
-        ("MEMORY", Right),
-        ("AGGREGATES", Left),
-        ("DISABLED BECAUSE", Left),
+        ("HOST", Left, 12),
+        ("ZONE", Left, 4),
+        ("SERVICE", Left, 14),
+        ("SERVERS", Left, 10),
+        ("MEMORY GiB", Right, 10),
+        ("AGGREGATES", Left, 0),
+        ("DISABLED BECAUSE", Left, RUN_COLUMNS + 4),
     ];
     let mut servers: BTreeMap<&str, Vec<&Server>> = BTreeMap::new();
     for server in &inventory.servers {
@@ -149,16 +152,21 @@ fn memory(host: &Host, servers: &[&Server]) -> String {
     };
     let known = (sum(|hypervisor| hypervisor.memory_used_mib), sum(|hypervisor| hypervisor.memory_mib));
     match known {
-        (Some(used), Some(total)) if !host.hypervisors.is_empty() => format!("{} of {}", mib(used), mib(total)),
-        _ => mib(servers.iter().fold(0_u64, |sum, server| sum.saturating_add(server.flavor.memory_mib))),
+        (Some(used), Some(total)) if !host.hypervisors.is_empty() => format!("{} of {}", gib(used), gib(total)),
+        _ => gib(servers.iter().fold(0_u64, |sum, server| sum.saturating_add(server.flavor.memory_mib))),
     }
+}
+
+/// Whole GiB: what a host has is known no better.
+fn gib(mib: u64) -> String {
+    mib.saturating_add(512).div_euclid(1024).to_string()
 }
 
 /// Why it is disabled; a hold of furlough's own is named by its run.
 fn reason(host: &Host) -> (Tone, String) {
     let reason = host.service.disabled_reason.as_deref().unwrap_or_default();
-    match run_in(reason) {
-        Some(run) => (Tone::Strong, format!("furlough run {run}")),
+    match run_of_reason(reason) {
+        Some(run) => (Tone::Strong, format!("run {run}")),
         None => {
             let mut short: String = reason.chars().take(REASON_CHARS).collect();
             if reason.chars().nth(REASON_CHARS).is_some() {
@@ -167,24 +175,6 @@ fn reason(host: &Host) -> (Tone, String) {
             (Tone::Plain, short)
         }
     }
-}
-
-/// The run in a disabled reason that furlough wrote: a word of the form `20261123-1642-9f2c`.
-fn run_in(reason: &str) -> Option<&str> {
-    if !reason.to_ascii_lowercase().contains("furlough") {
-        return None;
-    }
-    let words = reason.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
-    words.into_iter().find(|word| {
-        let parts: Vec<_> = word.split('-').collect();
-        match parts.as_slice() {
-            [date, time, random] => {
-                let digits = |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_digit());
-                digits(date, 8) && digits(time, 4) && random.len() == 4 && random.bytes().all(|b| b.is_ascii_hexdigit())
-            }
-            _ => false,
-        }
-    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A compiled plan for people: what stands in the way, what moves in which wave and how, what follows on each host, what
 //! has no undo, and the totals. Every server is named once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Style;
 use super::text::{
@@ -25,7 +25,7 @@ pub fn preview(graph: &Graph, style: Style) -> String {
         page.line(Tone::Plain, "No host matches this plan: there is nothing to do.");
         return page.finish();
     }
-    let columns = Columns::of(graph);
+    let rows = Rows::of(graph);
     let waves = graph.hosts.iter().map(|host| host.wave).max().unwrap_or(0);
     let mut servers: BTreeMap<&str, Vec<&ServerPlan>> = BTreeMap::new();
     for server in &graph.servers {
@@ -38,12 +38,12 @@ pub fn preview(graph: &Graph, style: Style) -> String {
             wave_heading(graph, host.wave, waves, &mut page);
         }
         let servers = servers.get(host.name.as_str()).map_or(&[][..], Vec::as_slice);
-        host_servers(host, servers, &columns, &mut page);
+        host_servers(host, servers, &rows, &mut page);
     }
-    stay(&graph.servers, &mut page);
+    stay(&graph.servers, &rows, &mut page);
     programs(graph, &mut page);
     no_undo(graph, &mut page);
-    totals(graph, waves, &mut page);
+    totals(graph, waves, &rows, &mut page);
     page.finish()
 }
 
@@ -71,13 +71,14 @@ fn blockers(blockers: &[Blocker], page: &mut Page) {
     page.wrapped("", Tone::Bad, &format!("BLOCKED: {things} in the way. Nothing is run until each is dealt with."));
     for blocker in blockers {
         page.blank();
-        let server = blocker.server.as_ref().map(|(id, name)| format!("  {}", server_in_full(name, id)));
         page.parts(&[
             (Tone::Plain, "  "),
             (Tone::Strong, &blocker.host),
-            (Tone::Plain, &server.unwrap_or_default()),
             (Tone::Bad, &format!("  {}", blocker_word(blocker.code))),
         ]);
+        if let Some((id, name)) = &blocker.server {
+            page.wrapped("    server  ", Tone::Plain, &server_in_full(name, id));
+        }
         page.wrapped("    cause   ", Tone::Plain, &blocker.cause);
         page.wrapped("    to do   ", Tone::Plain, &blocker.remedy);
     }
@@ -114,24 +115,48 @@ fn gaps(gaps: &[String], page: &mut Page) {
 
 fn wave_heading(graph: &Graph, wave: u32, waves: u32, page: &mut Page) {
     let hosts = graph.hosts.iter().filter(|host| host.wave == wave).count();
+    let hosts = count(hosts, "host");
     page.blank();
+    if graph.steps.iter().any(|step| matches!(step.kind, StepKind::Enable)) && !takes_out(graph) {
+        page.line(Tone::Strong, &format!("Back into service: {hosts}"));
+        return;
+    }
     page.parts(&[
         (Tone::Strong, &format!("Wave {wave} of {waves}")),
-        (Tone::Plain, &format!(": {} out of service together", count(hosts, "host"))),
+        (Tone::Plain, &format!(": {hosts} out of service together")),
     ]);
 }
 
-/// The same columns for every host, so that the eye can run down the page.
-struct Columns {
+/// Hosts are taken out of service, and not only put back.
+fn takes_out(graph: &Graph) -> bool {
+    graph.steps.iter().any(|step| matches!(step.kind, StepKind::Disable))
+}
+
+/// How servers are shown: in the same columns for every host, so that the eye can run down the page.
+struct Rows<'a> {
+    /// Only started again, because an earlier run stopped them.
+    started: BTreeSet<&'a str>,
     server: usize,
     status: usize,
     memory: usize,
 }
 
-impl Columns {
-    fn of(graph: &Graph) -> Self {
+impl<'a> Rows<'a> {
+    fn of(graph: &'a Graph) -> Self {
+        let mut started: BTreeSet<&str> = BTreeSet::new();
+        for step in &graph.steps {
+            if let StepKind::Start { server } = &step.kind {
+                started.insert(server);
+            }
+        }
+        for step in &graph.steps {
+            if let StepKind::Move { server, .. } = &step.kind {
+                started.remove(server.as_str());
+            }
+        }
         let widest = |columns: &dyn Fn(&ServerPlan) -> usize| graph.servers.iter().map(columns).max().unwrap_or(0);
         Self {
+            started,
             server: widest(&|plan| width(&server(&plan.name, &plan.id))).min(SERVER_COLUMNS),
             status: widest(&|plan| width(&clean(plan.status.as_str()))).min(20),
             memory: widest(&|plan| width(&mib(plan.memory_mib))),
@@ -139,7 +164,10 @@ impl Columns {
     }
 }
 
-fn host_servers(host: &HostPlan, servers: &[&ServerPlan], columns: &Columns, page: &mut Page) {
+/// The ladder of a server, and why.
+type Treatment<'a> = (&'a [Rung], &'a str);
+
+fn host_servers(host: &HostPlan, servers: &[&ServerPlan], rows: &Rows<'_>, page: &mut Page) {
     let memory = servers.iter().fold(0_u64, |sum, server| sum.saturating_add(server.memory_mib));
     page.blank();
     let holds = match servers.len() {
@@ -156,7 +184,7 @@ fn host_servers(host: &HostPlan, servers: &[&ServerPlan], columns: &Columns, pag
         page.wrapped("    ", Tone::Warn, &format!("Disabled before this run ({reason}), and stays so afterwards."));
     }
     // One heading for all that are done alike: a full host has few of them.
-    let mut groups: Vec<((&[Rung], &str), Vec<&ServerPlan>)> = Vec::new();
+    let mut groups: Vec<(Treatment<'_>, Vec<&ServerPlan>)> = Vec::new();
     for server in servers {
         let key = (server.ladder.as_slice(), server.why.as_str());
         match groups.iter_mut().find(|(known, _)| *known == key) {
@@ -167,9 +195,11 @@ fn host_servers(host: &HostPlan, servers: &[&ServerPlan], columns: &Columns, pag
     groups.sort_by_key(|((ladder, _), _)| ladder.first().copied().map_or(0, order));
     for ((ladder, why), members) in groups {
         let tone = if ladder.is_empty() { Tone::Bad } else { Tone::Plain };
-        page.wrapped("    ", tone, &format!("{}: {why}", ladder_words(ladder)));
+        let restarted = members.iter().all(|server| rows.started.contains(server.id.as_str()));
+        let method = if restarted { "start again".to_owned() } else { ladder_words(ladder) };
+        page.wrapped("    ", tone, &format!("{}: {why}", method));
         for server in members {
-            server_row(server, columns, page);
+            server_row(server, rows, page);
         }
     }
 }
@@ -194,7 +224,7 @@ fn ladder_words(ladder: &[Rung]) -> String {
     if ladder.is_empty() { "BLOCKED".to_owned() } else { ladder.iter().map(word).collect::<Vec<_>>().join(", then ") }
 }
 
-fn server_row(plan: &ServerPlan, columns: &Columns, page: &mut Page) {
+fn server_row(plan: &ServerPlan, rows: &Rows<'_>, page: &mut Page) {
     let mut notes = Vec::new();
     if plan.local_disk_gib > 0 {
         notes.push(format!("{} GiB local disk", plan.local_disk_gib));
@@ -217,9 +247,9 @@ fn server_row(plan: &ServerPlan, columns: &Columns, page: &mut Page) {
         Tone::Plain,
         &format!(
             "      {}  {}  {}  {}",
-            pad(&server(&plan.name, &plan.id), columns.server),
-            pad(&clean(plan.status.as_str()), columns.status),
-            pad_left(&mib(plan.memory_mib), columns.memory),
+            pad(&server(&plan.name, &plan.id), rows.server),
+            pad(&clean(plan.status.as_str()), rows.status),
+            pad_left(&mib(plan.memory_mib), rows.memory),
             notes.join(", ")
         ),
     );
@@ -239,8 +269,10 @@ fn power_word(state: PowerState) -> &'static str {
 }
 
 /// Servers that the plan leaves are named again, together: their owners have to be told.
-fn stay(servers: &[ServerPlan], page: &mut Page) {
-    let left: Vec<_> = servers.iter().filter(|server| server.ladder.as_slice() == [Rung::Leave]).collect();
+fn stay(servers: &[ServerPlan], rows: &Rows<'_>, page: &mut Page) {
+    let stays =
+        |server: &&ServerPlan| server.ladder.as_slice() == [Rung::Leave] && !rows.started.contains(server.id.as_str());
+    let left: Vec<_> = servers.iter().filter(stays).collect();
     if left.is_empty() {
         return;
     }
@@ -248,8 +280,7 @@ fn stay(servers: &[ServerPlan], page: &mut Page) {
     let servers = count(left.len(), "server");
     page.wrapped("", Tone::Warn, &format!("{servers} left on a host during its maintenance, as the plan has it:"));
     for plan in left {
-        let name = server_in_full(&plan.name, &plan.id);
-        page.parts(&[(Tone::Plain, "  "), (Tone::Strong, &plan.host), (Tone::Plain, &format!("  {name}"))]);
+        page.wrapped(&format!("  {}  ", clean(&plan.host)), Tone::Plain, &server_in_full(&plan.name, &plan.id));
     }
 }
 
@@ -380,8 +411,9 @@ fn no_undo(graph: &Graph, page: &mut Page) {
     }
 }
 
-fn totals(graph: &Graph, waves: u32, page: &mut Page) {
-    let by = |wanted: fn(&[Rung]) -> bool| graph.servers.iter().filter(|server| wanted(&server.ladder)).count();
+fn totals(graph: &Graph, waves: u32, rows: &Rows<'_>, page: &mut Page) {
+    let planned = || graph.servers.iter().filter(|server| !rows.started.contains(server.id.as_str()));
+    let by = |wanted: fn(&[Rung]) -> bool| planned().filter(|server| wanted(&server.ladder)).count();
     let live = by(|ladder| ladder.first() == Some(&Rung::Live));
     let fallback = by(|ladder| ladder.first() == Some(&Rung::Live) && ladder.len() > 1);
     let methods = [
@@ -392,6 +424,7 @@ fn totals(graph: &Graph, waves: u32, page: &mut Page) {
         (by(|ladder| ladder.first() == Some(&Rung::Cold)), "cold".to_owned()),
         (by(|ladder| ladder.first() == Some(&Rung::Stop)), "stopped and started again".to_owned()),
         (by(|ladder| ladder.first() == Some(&Rung::Leave)), "left in place".to_owned()),
+        (graph.servers.len() - planned().count(), "started again".to_owned()),
         (by(<[Rung]>::is_empty), "BLOCKED".to_owned()),
     ];
     let methods: Vec<_> =

@@ -3,9 +3,13 @@
 //! It is total over what a journal can hold: events of unknown steps, resumes, crashes between any two events. What it
 //! says of a step is what the step's last event said.
 
+mod counts;
+
 use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
+
+pub use counts::{ServerCounts, StepCounts};
 
 use super::text::seconds_between;
 use crate::compile::{Graph, HostPlan, Phase, ServerPlan, Step, StepId, StepKind};
@@ -75,9 +79,17 @@ impl StepTally {
         matches!(self.state, StepState::Failed | StepState::Unknown)
     }
 
+    fn is_last_rung(&self) -> bool {
+        match &self.step.kind {
+            StepKind::Move { ladder, .. } => ladder.last().copied() == self.rung,
+            _ => true,
+        }
+    }
+
     fn settle(&mut self, outcome: &Outcome, at: Timestamp) {
         self.state = match outcome {
             Outcome::Done(_) => StepState::Done,
+            Outcome::Retryable { again_after_s: None, .. } if self.is_last_rung() => StepState::Failed,
             Outcome::Retryable { .. } => StepState::Waiting,
             Outcome::Failed { .. } => StepState::Failed,
             Outcome::Unknown { .. } => StepState::Unknown,
@@ -178,66 +190,6 @@ pub struct HostTally<'a> {
     /// When it was given back.
     pub back_at: Option<Timestamp>,
     pub servers: ServerCounts,
-}
-
-/// Steps by state; they add up to `total`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct StepCounts {
-    pub total: usize,
-    pub waiting: usize,
-    pub running: usize,
-    pub done: usize,
-    pub failed: usize,
-    pub unknown: usize,
-    pub blocked: usize,
-}
-
-/// Servers by state; they add up to `total`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ServerCounts {
-    pub total: usize,
-    pub waiting: usize,
-    pub in_flight: usize,
-    pub live: usize,
-    pub cold: usize,
-    /// Found on another host already.
-    pub already: usize,
-    pub stopped: usize,
-    pub restarted: usize,
-    pub gone: usize,
-    pub left: usize,
-    pub failed: usize,
-    pub unknown: usize,
-}
-
-impl ServerCounts {
-    /// Those that are off their host.
-    pub fn moved(&self) -> usize {
-        self.live + self.cold + self.already
-    }
-
-    /// Those to which nothing more happens, whether well or not.
-    pub fn settled(&self) -> usize {
-        self.total - self.waiting - self.in_flight
-    }
-
-    fn add(&mut self, state: &ServerState) {
-        self.total += 1;
-        let counter = match state {
-            ServerState::Waiting => &mut self.waiting,
-            ServerState::InFlight => &mut self.in_flight,
-            ServerState::Moved { by: Some(Rung::Live), .. } => &mut self.live,
-            ServerState::Moved { by: Some(Rung::Cold), .. } => &mut self.cold,
-            ServerState::Moved { .. } => &mut self.already,
-            ServerState::Stopped => &mut self.stopped,
-            ServerState::Restarted => &mut self.restarted,
-            ServerState::Gone => &mut self.gone,
-            ServerState::Left => &mut self.left,
-            ServerState::Failed => &mut self.failed,
-            ServerState::Unknown => &mut self.unknown,
-        };
-        *counter += 1;
-    }
 }
 
 /// What the first event said.
@@ -395,8 +347,8 @@ impl Tally {
         }
     }
 
-    /// A step whose every attempt failed says so only by not being tried again. It has failed, unless the run was
-    /// stopped before it could be and names no failure of it.
+    /// A step that was to be tried again and had no tries left says so only by not being tried. It has failed, unless
+    /// the run was stopped before it could be and names no failure of it.
     fn close(&mut self, ending: Ending, leftovers: &[Leftover]) {
         let goes_on = matches!(ending, Ending::Interrupted | Ending::Paused);
         for step in &mut self.steps {
@@ -475,8 +427,12 @@ impl Tally {
     }
 
     fn server_state(&self, plan: &ServerPlan, step: Option<&StepTally>) -> ServerState {
+        let start = self.starts.get(&plan.id).and_then(|index| self.steps.get(*index));
         let Some(step) = step else {
-            let left = plan.ladder.iter().any(|rung| *rung == Rung::Leave);
+            if let Some(start) = start {
+                return restarted(start);
+            }
+            let left = plan.ladder.contains(&Rung::Leave);
             return if left { ServerState::Left } else { ServerState::Waiting };
         };
         match (step.state, &step.outcome) {
@@ -487,16 +443,9 @@ impl Tally {
             (StepState::Done, Some(Outcome::Done(Done::Moved { to, by, .. }))) => {
                 ServerState::Moved { to: Some(to.clone()), by: Some(*by) }
             }
-            (StepState::Done, Some(Outcome::Done(Done::Stopped))) => {
-                let start = self.starts.get(&plan.id).and_then(|index| self.steps.get(*index));
-                match start.map(|start| start.state) {
-                    Some(StepState::Done) => ServerState::Restarted,
-                    Some(StepState::Failed) => ServerState::Failed,
-                    Some(StepState::Unknown) => ServerState::Unknown,
-                    _ => ServerState::Stopped,
-                }
-            }
+            (StepState::Done, Some(Outcome::Done(Done::Stopped))) => start.map_or(ServerState::Stopped, restarted),
             (StepState::Done, Some(Outcome::Done(Done::Gone))) => ServerState::Gone,
+            (StepState::Done, Some(Outcome::Done(Done::Left))) => ServerState::Left,
             (StepState::Done, _) => ServerState::Moved { to: None, by: None },
         }
     }
@@ -504,16 +453,7 @@ impl Tally {
     pub fn step_counts(&self) -> StepCounts {
         let mut counts = StepCounts::default();
         for (_, state) in self.steps() {
-            counts.total += 1;
-            let counter = match state {
-                StepState::Waiting => &mut counts.waiting,
-                StepState::Running => &mut counts.running,
-                StepState::Done => &mut counts.done,
-                StepState::Failed => &mut counts.failed,
-                StepState::Unknown => &mut counts.unknown,
-                StepState::Blocked => &mut counts.blocked,
-            };
-            *counter += 1;
+            counts.add(state);
         }
         counts
     }
@@ -590,6 +530,17 @@ impl Tally {
             }
         }
         blocked
+    }
+}
+
+/// A stopped server, by the step that starts it.
+fn restarted(start: &StepTally) -> ServerState {
+    match (start.state, &start.outcome) {
+        (StepState::Done, Some(Outcome::Done(Done::Gone))) => ServerState::Gone,
+        (StepState::Done, _) => ServerState::Restarted,
+        (StepState::Failed, _) => ServerState::Failed,
+        (StepState::Unknown, _) => ServerState::Unknown,
+        (StepState::Waiting | StepState::Running | StepState::Blocked, _) => ServerState::Stopped,
     }
 }
 

@@ -9,7 +9,7 @@ use super::Style;
 use super::progress::{HostPhase, HostTally, ServerCounts, ServerState, StepState, StepTally, Tally};
 use super::teller::{ending_words, output_lines, subject};
 use super::text::{
-    Align, Page, Table, Tone, clean, clock, duration, moment, rung, seconds_between, server, server_in_full,
+    Align, Page, Table, Tone, clean, clock, count, duration, moment, rung, seconds_between, server, server_in_full,
 };
 use crate::event::{Ending, Leftover, LeftoverKind, Outcome, RunId};
 
@@ -31,7 +31,10 @@ pub fn report(run: &RunId, tally: &Tally, detail: Detail, style: Style) -> Strin
     let mut page = Page::new(style);
     let ended = tally.ended();
     match ended.map(|ended| ended.ending) {
-        Some(ending) => heading(run, ending_tone(ending), ending_words(ending), &mut page),
+        Some(ending) => {
+            let leftovers = ended.map_or(&[][..], |ended| ended.leftovers.as_slice());
+            heading(run, ending_tone(ending), &ending_line(ending, leftovers), &mut page);
+        }
         None => heading(run, Tone::Warn, "has not ended", &mut page),
     }
     facts(tally, tally.updated_at(), &mut page);
@@ -92,6 +95,14 @@ pub fn status(run: &RunId, tally: &Tally, live: Option<bool>, now: Timestamp, st
     page.finish()
 }
 
+/// `failed: 3 things to see to`.
+fn ending_line(ending: Ending, leftovers: &[Leftover]) -> String {
+    match leftovers.iter().filter(|leftover| leftover.kind != LeftoverKind::LeftByPlan).count() {
+        0 => ending_words(ending).to_owned(),
+        things => format!("{}: {} to see to", ending_words(ending), count(things, "thing")),
+    }
+}
+
 fn ending_tone(ending: Ending) -> Tone {
     match ending {
         Ending::Done => Tone::Good,
@@ -136,8 +147,13 @@ fn facts(tally: &Tally, until: Option<Timestamp>, page: &mut Page) {
 
 fn hosts(tally: &Tally, until: Option<Timestamp>, page: &mut Page) {
     use Align::{Left, Right};
-    let mut table =
-        Table::new(&[("HOST", Left), ("WAVE", Right), ("STATE", Left), ("OUT OF SERVICE", Left), ("SERVERS", Left)]);
+    let mut table = Table::new(&[
+        ("HOST", Left, 12),
+        ("WAVE", Right, 4),
+        ("STATE", Left, 15),
+        ("OUT OF SERVICE", Left, 15),
+        ("SERVERS", Left, 0),
+    ]);
     for host in tally.hosts() {
         table.row(vec![
             (Tone::Strong, host.plan.name.clone()),
@@ -177,12 +193,12 @@ fn out_of_service(host: &HostTally<'_>, until: Option<Timestamp>) -> String {
 fn servers(tally: &Tally, page: &mut Page) {
     use Align::{Left, Right};
     let columns = [
-        ("SERVER", Left),
-        ("HOST BEFORE", Left),
-        ("HOST NOW", Left),
-        ("WHAT", Left),
-        ("TRIES", Right),
-        ("TOOK", Right),
+        ("SERVER", Left, 16),
+        ("HOST BEFORE", Left, 11),
+        ("HOST NOW", Left, 11),
+        ("WHAT", Left, 8),
+        ("TRIES", Right, 5),
+        ("TOOK", Right, 8),
     ];
     let mut table = Table::new(&columns);
     for entry in tally.servers() {
@@ -257,7 +273,13 @@ fn under_way(tally: &Tally, now: Timestamp, page: &mut Page) {
     if running.is_empty() {
         return;
     }
-    let mut table = Table::new(&[("HOST", Left), ("UNDER WAY", Left), ("METHOD", Left), ("TO", Left), ("FOR", Right)]);
+    let mut table = Table::new(&[
+        ("HOST", Left, 12),
+        ("UNDER WAY", Left, 16),
+        ("METHOD", Left, 6),
+        ("TO", Left, 12),
+        ("FOR", Right, 8),
+    ]);
     for (step, _) in running.iter().take(MOST_UNDER_WAY) {
         table.row(vec![
             (Tone::Strong, step.step.host.clone()),
@@ -338,14 +360,15 @@ fn leftovers(leftovers: &[Leftover], page: &mut Page) {
             page.line(tone, title);
         }
         for leftover in hosts.into_values().flatten() {
-            let server = leftover.server.as_ref().map(|(id, name)| format!("  {}", server_in_full(name, id)));
             page.parts(&[
                 (Tone::Plain, "  "),
                 (Tone::Strong, &leftover.host),
-                (Tone::Plain, &server.unwrap_or_default()),
                 (Tone::Dim, &format!("  {}", leftover_word(leftover.kind))),
             ]);
-            page.wrapped("    is      ", Tone::Plain, &leftover.what);
+            if let Some((id, name)) = &leftover.server {
+                page.wrapped("    server  ", Tone::Plain, &server_in_full(name, id));
+            }
+            page.wrapped("    what    ", Tone::Plain, &leftover.what);
             if leftover.kind != LeftoverKind::LeftByPlan {
                 page.wrapped("    to do   ", Tone::Plain, &leftover.remedy);
             }

@@ -53,6 +53,11 @@ impl Teller {
         Self { tally: Tally::default(), color, host_columns: 0, date: None }
     }
 
+    /// As wide as the widest host's name, within reason.
+    pub(super) fn host_columns(&self) -> usize {
+        self.host_columns
+    }
+
     /// Takes an event in without a word.
     pub(super) fn take(&mut self, event: &Event) {
         if let EventKind::RunStarted { graph, .. } | EventKind::GraphExtended { graph } = &event.kind {
@@ -87,7 +92,7 @@ impl Teller {
             Some((id, None)) => ("run".to_owned(), " ".repeat(self.host_columns), format!("{}  ", clean(&id.0))),
             None => ("run".to_owned(), " ".repeat(self.host_columns), String::new()),
         };
-        let text = told.tone.paint(&clean(&told.text), self.color);
+        let text = told.tone.paint(clean(&told.text).trim_end(), self.color);
         lines.push(format!("{} {wave:<7}  {host}  {subject}{text}", clock(event.at)));
         lines.extend(told.output.iter().flat_map(|output| output_lines(output, "          | ")));
         lines
@@ -134,6 +139,13 @@ impl Teller {
                 let below = graph.parent.as_ref().map(|edge| format!(" below {}", edge.step)).unwrap_or_default();
                 let servers = count(graph.servers.len(), "server");
                 let text = format!("plan extended{below}: {servers}, {} more", count(graph.steps.len(), "step"));
+                (Level::Notable, Tone::Warn, text)
+            }
+            EventKind::QueueingStopped { host } => {
+                let text = format!(
+                    "note: Nova runs more live migrations from {host} at once than the plan's limit, so none is queued \
+                     ahead any more"
+                );
                 (Level::Notable, Tone::Warn, text)
             }
             EventKind::Interrupted { by } => {
@@ -227,9 +239,15 @@ fn told_outcome(by: &str, attempt: u32, step: &StepTally, outcome: &Outcome) -> 
     };
     match outcome {
         Outcome::Done(done) => Told::new(Level::Progress, Tone::Good, done_words(by, &took, done)),
-        Outcome::Retryable { reason, fault, .. } => {
+        Outcome::Retryable { reason, fault, again_after_s: None } => {
             let text = format!("{by}attempt {attempt} failed after {took}: {}", why(reason, fault));
             Told::new(Level::Notable, Tone::Warn, text)
+        }
+        // Not a failure yet: a busy server, a host that is not empty.
+        Outcome::Retryable { reason, fault, again_after_s: Some(pause_s) } => {
+            let again = if *pause_s > 0 { format!("in {}", duration(*pause_s)) } else { "at once".to_owned() };
+            let text = format!("{by}not done: {}; again {again} if it may be", why(reason, fault));
+            Told::new(Level::Progress, Tone::Warn, text)
         }
         Outcome::Failed { reason, fault, remedy, output } => {
             let text = format!("{by}FAILED after {took}: {}; to do: {remedy}", why(reason, fault));

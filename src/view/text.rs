@@ -206,7 +206,7 @@ pub(super) fn duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match seconds {
         0..60 => format!("{seconds} s"),
-        60..3_600 if seconds % 60 == 0 => format!("{minutes} min"),
+        60..3_600 if seconds.is_multiple_of(60) => format!("{minutes} min"),
         60..3_600 => format!("{minutes} min {} s", seconds % 60),
         3_600..86_400 if minutes % 60 == 0 => format!("{hours} h"),
         3_600..86_400 => format!("{hours} h {:02} min", minutes % 60),
@@ -240,7 +240,7 @@ pub(super) fn mib(mib: u64) -> String {
     for (unit, size) in UNITS {
         if mib >= size {
             let tenths = u128::from(mib) * 10 / u128::from(size);
-            return if mib % size == 0 || tenths >= 1_000 {
+            return if mib.is_multiple_of(size) || tenths >= 1_000 {
                 format!("{} {unit}", mib / size)
             } else {
                 format!("{}.{} {unit}", tenths / 10, tenths % 10)
@@ -358,9 +358,12 @@ impl Page {
 /// Rows under headings, as wide as their contents and never wider than the page.
 #[derive(Debug)]
 pub(super) struct Table {
-    columns: Vec<(&'static str, Align)>,
+    columns: Vec<Column>,
     rows: Vec<Vec<(Tone, String)>>,
 }
+
+/// Heading, side, and the width below which it is only cut when nothing else can be: run ids have to be typed again.
+type Column = (&'static str, Align, usize);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {
@@ -369,7 +372,7 @@ pub(super) enum Align {
 }
 
 impl Table {
-    pub(super) fn new(columns: &[(&'static str, Align)]) -> Self {
+    pub(super) fn new(columns: &[Column]) -> Self {
         Self { columns: columns.to_vec(), rows: Vec::new() }
     }
 
@@ -383,10 +386,10 @@ impl Table {
 
     pub(super) fn write(&self, page: &mut Page, indent: usize) {
         let widths = self.widths(page.columns().saturating_sub(indent));
-        let headings: Vec<_> = self.columns.iter().map(|(title, _)| (Tone::Dim, (*title).to_owned())).collect();
+        let headings: Vec<_> = self.columns.iter().map(|(title, ..)| (Tone::Dim, (*title).to_owned())).collect();
         for row in std::iter::once(&headings).chain(&self.rows) {
             let mut parts = vec![(Tone::Plain, " ".repeat(indent))];
-            for ((cell, (_, align)), columns) in row.iter().zip(&self.columns).zip(&widths) {
+            for ((cell, (_, align, _)), columns) in row.iter().zip(&self.columns).zip(&widths) {
                 let text = match align {
                     Align::Left => pad(&cell.1, *columns),
                     Align::Right => pad_left(&cell.1, *columns),
@@ -398,19 +401,24 @@ impl Table {
         }
     }
 
-    /// As wide as the contents, the widest column giving way first.
+    /// As wide as the contents; where that is too wide, the widest column gives way first.
     fn widths(&self, available: usize) -> Vec<usize> {
-        let mut widths: Vec<usize> = self.columns.iter().map(|(title, _)| width(title)).collect();
+        let mut widths: Vec<usize> = self.columns.iter().map(|(title, ..)| width(title)).collect();
         for row in &self.rows {
             for (column, (_, text)) in widths.iter_mut().zip(row) {
                 *column = (*column).max(width(text)).min(MAX_COLUMNS);
             }
         }
         let gaps = 2 * widths.len().saturating_sub(1);
-        while widths.iter().sum::<usize>() + gaps > available {
-            match widths.iter_mut().max() {
-                Some(widest) if *widest > MIN_CELL => *widest -= 1,
-                _ => break,
+        for all in [false, true] {
+            while widths.iter().sum::<usize>() + gaps > available {
+                let least = |least: usize| if all { MIN_CELL } else { least.max(MIN_CELL) };
+                let columns = widths.iter_mut().zip(&self.columns);
+                let widest = columns.filter(|(width, column)| **width > least(column.2)).map(|(width, _)| width).max();
+                match widest {
+                    Some(widest) => *widest -= 1,
+                    None => break,
+                }
             }
         }
         widths

@@ -281,8 +281,8 @@ fn nothing_after_leave_counts_and_no_rung_twice() {
 #[test]
 fn an_expression_that_fails_names_rule_and_server() {
     let mut rules = plan(&["cmp-1"], &[Live]);
-    rules.drain.servers.insert(0, rule(0, Some("server.metadata['tier'] == 'gold'"), &[Cold]));
+    rules.drain.servers.insert(0, rule(0, Some("server.task_state > 'a'"), &[Cold]));
     let error = compile(&rules, &cloud(&["cmp-1"], vec![server("a", "cmp-1")]), "test").unwrap_err().to_string();
-    assert!(error.starts_with("drain.servers[0]: `server.metadata['tier'] == 'gold'`"), "{error}");
+    assert!(error.starts_with("drain.servers[0]: `server.task_state > 'a'`"), "{error}");
     assert!(error.contains("server name-of-a (a) on cmp-1"), "{error}");
 }

@@ -34,6 +34,7 @@ pub fn begun(plan: &str) -> Event {
         furlough: "0.1.0".into(),
         cloud: "lab".into(),
         plan_text: Some(format!("name: {plan}\n# ünïcode, \"quotes\"\n")),
+        folder: "plans".into(),
         graph: Box::new(graph(plan)),
     };
     event(1, kind)
@@ -57,7 +58,7 @@ fn plan(name: &str) -> Plan {
     let wait = Wait { until: expr("host.service.state == 'up'"), timeout_s: 600 };
     let argv = vec![Template::parse("reboot").unwrap(), Template::parse("{{ host.name }}").unwrap()];
     let rule = ServerRule {
-        when: Some(expr("server.memory_mib > 65536")),
+        when: Some(Expr::parse("server.flavor.memory_mib > 65536", Scope::Server).unwrap()),
         ladder: vec![Rung::Live, Rung::Cold, Rung::Stop, Rung::Leave],
         at: "drain.servers[0]".into(),
     };
@@ -81,6 +82,7 @@ fn plan(name: &str) -> Plan {
             live: LiveOptions { block_migration: BlockMigration::Auto, stalled_after_s: 300, timeout },
             cold_timeout: timeout,
             power_timeout_s: 300,
+            late_arrivals_s: 30,
         },
         maintain: vec![Action::Run(Command { argv, timeout_s: 900 })],
         verify: vec![Action::Wait(wait)],
@@ -103,7 +105,7 @@ fn graph(name: &str) -> Graph {
         ladder: vec![Rung::Live],
         why: "rule drain.servers[0]".into(),
     };
-    let until = Expr::parse("host.state == 'up'", Scope::Host).unwrap();
+    let until = Expr::parse("host.service.state == 'up'", Scope::Host).unwrap();
     let argv = vec!["reboot".to_owned(), "cmp-07".to_owned()];
     let kinds = [
         ("disable", StepKind::Disable),
@@ -164,7 +166,7 @@ fn intents() -> Vec<Intent> {
         Intent::Live { server: server.clone(), to: None, newest_migration: Some(u64::MAX) },
         Intent::Cold { server: server.clone(), to: Some("cmp-09".into()), newest_migration: None },
         Intent::Confirm { server: server.clone(), migration_id: 7 },
-        Intent::Abort { server: server.clone(), migration_id: 7, why: "no progress for 300 s".into() },
+        Intent::Abort { server: server.clone(), migration_id: 7, why: "no progress for 300 s".into(), again: false },
         Intent::Stop { server: server.clone() },
         Intent::Start { server },
         Intent::Command { key: "r/cmp-07/maintain/0/1".into(), argv: vec!["reboot".into()], timeout_s: 900 },
@@ -189,12 +191,17 @@ fn outcomes() -> Vec<Outcome> {
         Done::Listed { servers: 3, new: 1 },
         Done::Moved { to: "cmp-09".into(), by: Rung::Cold, warning: Some("slow".into()) },
         Done::Stopped,
+        Done::Left,
         Done::Started,
         Done::Gone,
         Done::Ran { output: output.clone() },
     ];
     let mut outcomes: Vec<_> = done.into_iter().map(Outcome::Done).collect();
-    outcomes.push(Outcome::Retryable { reason: reason.clone(), fault: Some("NoValidHost".into()) });
+    outcomes.push(Outcome::Retryable {
+        reason: reason.clone(),
+        fault: Some("NoValidHost".into()),
+        again_after_s: Some(15),
+    });
     outcomes.push(Outcome::Failed {
         reason: reason.clone(),
         fault: None,
@@ -213,6 +220,7 @@ pub fn everything() -> Vec<Event> {
         EventKind::StepStarted { step: id(), attempt: 1, rung: Some(Rung::Live) },
         EventKind::MoveSeen { step: id(), attempt: 1, migration_id: 7, to: Some("cmp-09".into()) },
         EventKind::MoveReleased { step: id(), attempt: 1 },
+        EventKind::QueueingStopped { host: "cmp-07".into() },
         EventKind::Noted { step: Some(id()), text: "the cloud does not answer".into() },
         EventKind::Interrupted { by: "SIGINT".into() },
         resumed(0).kind,

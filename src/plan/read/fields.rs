@@ -2,7 +2,7 @@
 //! the value or its default.
 
 use super::{Count, Expr, Kind, Node, Reader, Scope, Tree, shape};
-use crate::plan::diagnostic::Span;
+use crate::plan::diagnostic::{Diagnostic, Span};
 use crate::plan::scalars::{self, is_ambiguous, listed, nearest};
 use crate::plan::shape::{Field, Rule, Shape, Word};
 use crate::plan::yaml::Entry;
@@ -41,9 +41,8 @@ impl<'n> Fields<'n> {
 
 impl Reader<'_> {
     pub(super) fn report(&mut self, span: Span, path: &str, message: String, help: Option<String>) {
-        let mut found = self.source.diagnose(span, path, message);
-        found.help = help;
-        self.found.push(found);
+        let source = self.source;
+        self.found.add(|| Diagnostic { help, ..source.diagnose(span, path, message) });
     }
 
     pub(super) fn report_value(&mut self, fields: &Fields<'_>, key: &str, message: String, help: Option<String>) {
@@ -87,7 +86,11 @@ impl Reader<'_> {
         let fields = Fields { shape, entries: Some(entries), span, path };
         for entry in entries.iter().filter(|entry| shape.field(&entry.key).is_none()) {
             let message = format!("`{}` is not a key of {}", entry.key, shape.what);
-            self.report(entry.span, &shape::join(&fields.path, &entry.key), message, Some(unknown_help(shape, entry)));
+            let source = self.source;
+            self.found.add(|| Diagnostic {
+                help: Some(unknown_help(shape, entry)),
+                ..source.diagnose(entry.span, &shape::join(&fields.path, &entry.key), message)
+            });
         }
         for field in shape.fields.iter().filter(|field| field.required && fields.entry(field.key).is_none()) {
             // The version has words of its own.
@@ -420,11 +423,8 @@ fn unknown_help(shape: &'static Shape, entry: &Entry) -> String {
     }
     match shape::homes(&entry.key).as_slice() {
         [] => format!("its keys are {}", listed(shape.fields.iter().map(|field| field.key))),
-        homes => {
-            let homes: Vec<&str> =
-                homes.iter().map(|home| if home.is_empty() { "the plan itself" } else { home }).collect();
-            format!("`{}` is a key of {}", entry.key, listed(homes))
-        }
+        homes if homes.iter().any(String::is_empty) => format!("`{}` stands at the top of the plan", entry.key),
+        homes => format!("`{}` is a key of {}", entry.key, listed(homes.iter().map(String::as_str))),
     }
 }
 

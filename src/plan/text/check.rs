@@ -105,9 +105,12 @@ impl Checker<'_> {
             Ast::Call(call) => return self.call(expression, call),
             Ast::List(list) => {
                 let mut element = Type::Any;
-                for (index, item) in list.elements.iter().enumerate() {
+                for item in &list.elements {
                     let found = self.type_of(item)?;
-                    element = if index == 0 || element == found { found } else { Type::Any };
+                    element = join(&element, &found).ok_or_else(|| {
+                        let message = format!("{} and {} in one list", element.name(), found.name());
+                        self.error(item, message)
+                    })?;
                 }
                 Type::List(Box::new(element))
             }
@@ -263,8 +266,8 @@ impl Checker<'_> {
                 (operators::CONDITIONAL, [condition, yes, no]) => {
                     let found = self.type_of(condition)?;
                     self.condition(condition, &found)?;
-                    let (yes, no) = (self.type_of(yes)?, self.type_of(no)?);
-                    return Ok(if fits(&yes, &no) { no } else { Type::Any });
+                    let (one, other) = (self.type_of(yes)?, self.type_of(no)?);
+                    return join(&one, &other).ok_or_else(|| self.mismatch(yes, &one, "? :", no, &other));
                 }
                 (operators::INDEX, [of, index]) => return self.index(at, of, index),
                 (operators::NEGATE, [arg]) => {
@@ -332,10 +335,9 @@ impl Checker<'_> {
                 (Type::Int, Type::Int) => Ok(Type::Int),
                 (Type::Double, Type::Double) if operator != operators::MODULO => Ok(Type::Double),
                 (Type::Text, Type::Text) if operator == operators::ADD => Ok(Type::Text),
-                (Type::List(one), Type::List(_)) if operator == operators::ADD && **one != Type::Any => {
-                    Ok(Type::List(one.clone()))
+                (Type::List(_), Type::List(_)) if operator == operators::ADD => {
+                    join(&one, &other).ok_or_else(|| self.mismatch(left, &one, sign, right, &other))
                 }
-                (Type::List(_), Type::List(other)) if operator == operators::ADD => Ok(Type::List(other.clone())),
                 _ => Err(self.mismatch(left, &one, sign, right, &other)),
             },
         }
@@ -473,6 +475,15 @@ fn is_infix(name: &str) -> bool {
 /// Whether a value of the one kind may stand where the other is wanted.
 fn fits(found: &Type, wanted: &Type) -> bool {
     found == wanted || *found == Type::Any || *wanted == Type::Any
+}
+
+/// The kind of a value that is of the one kind or the other, if there is one. `Any` only comes from an empty list.
+fn join(one: &Type, other: &Type) -> Option<Type> {
+    match (one, other) {
+        (Type::Any | Type::Null, known) | (known, Type::Any | Type::Null) => Some(known.clone()),
+        (Type::List(one), Type::List(other)) => Some(Type::List(Box::new(join(one, other)?))),
+        (one, other) => (one == other).then(|| one.clone()),
+    }
 }
 
 /// Whether `==` between them can ever be true.

@@ -2,7 +2,6 @@
 //! being an error, so that `server.metadata["evacuation"] == "stop"` is false for a server without that key.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
 use cel::ExecutionError;
 use cel::common::traits::{Container, Indexer, Iterable, Iterator, Sizer};
@@ -10,7 +9,7 @@ use cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelNull, CelString
 use cel::common::value::{CowVal, Val};
 use serde_json::Value;
 
-static NULL: LazyLock<CelNull> = LazyLock::new(CelNull::default);
+static NULL: CelNull = CelNull;
 
 /// A record or a map of facts.
 #[derive(Debug, Clone)]
@@ -24,7 +23,7 @@ pub(super) struct Members {
 /// fact comes near the end of an `i64`; one that did would read as the largest.
 pub(super) fn value(fact: Value) -> Box<dyn Val> {
     match fact {
-        Value::Null => Box::new(CelNull::default()),
+        Value::Null => Box::new(CelNull),
         Value::Bool(value) => Box::new(CelBool::from(value)),
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(whole), _) => Box::new(CelInt::from(whole)),
@@ -101,7 +100,7 @@ impl Indexer for Members {
     where
         Self: 'v,
     {
-        Ok(CowVal::Borrowed(self.find(key)?.unwrap_or(&*NULL)))
+        Ok(CowVal::Borrowed(self.find(key)?.unwrap_or(&NULL)))
     }
 
     fn steal<'v>(self: Box<Self>, key: &dyn Val) -> Result<Box<dyn Val + 'v>, ExecutionError>

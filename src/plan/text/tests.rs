@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::plan::facts::{FlavorFacts, HostFacts, ServerFacts};
 
@@ -277,4 +279,89 @@ fn texts_are_serialised_as_they_were_written() {
     let text = serde_json::to_string(&expression).unwrap();
     assert_eq!(serde_json::from_str::<Expr>(&text).unwrap(), expression);
     assert!(serde_json::from_str::<Expr>("\"server.nope\"").is_err());
+}
+
+/// Conditions as people might write them: any member with any operator against any value.
+fn conditions() -> impl Strategy<Value = String> {
+    let facts = prop::sample::select(vec![
+        "host.name",
+        "host.zone",
+        "host.aggregates",
+        "host.service",
+        "host.service.state",
+        "host.service.forced_down",
+        "host.vcpus",
+        "host.vcpus_used",
+        "server.status",
+        "server.metadata",
+        "server.metadata.tier",
+        "server.task_state",
+        "server.metadata[\"owner\"]",
+        "server.tags",
+        "server.locked",
+        "server.volumes",
+        "server.flavor.vcpus",
+        "server.group_policy",
+        "server.flavor.extra_specs",
+        "server.boot_from_volume",
+        "tag",
+    ]);
+    let values =
+        prop::sample::select(vec!["1", "0", "0.5", "-2", "\"x\"", "\"3\"", "null", "true", "[\"x\"]", "[1, 2]", "[]"]);
+    let operators = prop::sample::select(vec!["==", "!=", "<", ">=", "+", "-", "*", "/", "%", "in", "&&", "||"]);
+    let calls = prop::sample::select(vec![
+        "size(@)",
+        "@.size()",
+        "@.startsWith(\"x\")",
+        "@.contains(\"x\")",
+        "int(@)",
+        "string(@)",
+        "double(@)",
+        "!@",
+        "-@",
+        "@[0]",
+        "@[\"x\"]",
+        "@.exists(tag, tag == \"x\")",
+        "@.all(tag, tag)",
+        "@.map(tag, size(tag))",
+        "@.filter(tag, tag > 0)",
+        "@.exists_one(tag, tag == 1)",
+        "@ ? 1 : 2",
+        "@ ? @ : false",
+        "has(@)",
+    ]);
+    let leaf = prop_oneof![3 => facts.prop_map(str::to_owned), 1 => values.prop_map(str::to_owned)];
+    leaf.prop_recursive(3, 12, 2, move |inner| {
+        prop_oneof![
+            (inner.clone(), operators.clone(), inner.clone())
+                .prop_map(|(one, sign, other)| format!("({one}) {sign} ({other})")),
+            (calls.clone(), inner).prop_map(|(call, on)| call.replace('@', &format!("({on})"))),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// What the check lets through comes out true or false when everything is known and is the number it should be.
+    #[test]
+    fn a_checked_condition_does_not_fail_on_kinds(text in conditions()) {
+        let server = ServerFacts {
+            task_state: Some("x".to_owned()),
+            locked: Some(false),
+            group_policy: Some("affinity".to_owned()),
+            metadata: ["owner", "tier", "x"].map(|key| (key.to_owned(), "3".to_owned())).into(),
+            flavor: FlavorFacts { extra_specs: BTreeMap::from([("x".to_owned(), "1".to_owned())]), ..server().flavor },
+            ..server()
+        };
+        // Most are no condition by themselves; one of these makes one of them.
+        for form in ["@", "(@) == (@)", "(@) in [@]", "(@) < (@)", "size(@) >= 0", "(@).exists(tag, true)"] {
+            let Ok(expression) = Expr::parse(&form.replace('@', &text), Scope::Server) else { continue };
+            if let Err(error) = expression.holds(&host(), Some(&server)) {
+                let of_values = ["int", "double", "zero", "verflow", "out of bounds"];
+                let excused = of_values.iter().any(|word| error.message.contains(word));
+                prop_assert!(excused && !error.message.contains("overload"), "{}", error);
+            }
+        }
+    }
 }

@@ -20,9 +20,9 @@ pub(super) enum Type {
     Int,
     Double,
     Text,
-    List(Box<Type>),
+    List(Box<Self>),
     /// Keys chosen by users: metadata, extra specs.
-    Map(Box<Type>),
+    Map(Box<Self>),
     Record(&'static Record),
 }
 

@@ -125,7 +125,8 @@ fn judge(
         return under_way(intent, record, asked, seen, before, timeout);
     };
     let row = match moving::row_since(seen, still_since) {
-        None => return Verdict::Wait(Want::Server),
+        // The guest is off until it is confirmed: its row is not left to wait for others'.
+        None => return Verdict::Wait(Want::ServerNow),
         Some(Row::Gone) => return Verdict::Settled(Outcome::Done(Done::Gone)),
         Some(Row::Here(row)) => row,
     };

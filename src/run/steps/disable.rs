@@ -10,13 +10,17 @@ use crate::event::{Done, Intent, Outcome, ServiceBefore};
 /// A change of a service shows at once; not to show for this long means that the request never arrived.
 const SHOWS_WITHIN_S: u64 = 20;
 
-pub(super) struct Disable;
+#[derive(Default)]
+pub(super) struct Disable {
+    /// As `already` read it a moment ago, for `intend`.
+    row: Option<ComputeService>,
+}
 
 #[async_trait]
 impl Kind for Disable {
     async fn already(&mut self, cx: &Context) -> Result<Option<Done>, Trouble> {
-        let service = service(cx).await?;
-        Ok(service.filter(|service| service.status == ServiceStatus::Disabled).and_then(|service| {
+        self.row = service(cx).await?;
+        Ok(self.row.clone().filter(|service| service.status == ServiceStatus::Disabled).and_then(|service| {
             let reason = service.disabled_reason.unwrap_or_default();
             match run_of_reason(&reason) {
                 Some(run) if run != cx.run.0 => None,
@@ -33,7 +37,7 @@ impl Kind for Disable {
         let fail = |reason: String, remedy: &str| {
             Intended::Settled(Outcome::Failed { reason, fault: None, remedy: remedy.to_owned(), output: None })
         };
-        let Some(service) = service(cx).await? else {
+        let Some(service) = self.row.take() else {
             return Ok(fail(format!("{host} has no nova-compute service any more"), "take it out of the plan"));
         };
         let reason = service.disabled_reason.clone().unwrap_or_default();

@@ -13,8 +13,9 @@ use crate::cloud::{
 };
 use crate::event::{Done, Intent, Outcome};
 
-/// Between the two readings: longer than Nova needs from claiming a host to showing the server there.
-const BETWEEN: Duration = Duration::from_secs(1);
+/// Between the two readings. What may still be on its way when a host is disabled is covered by the plan's
+/// `late_arrivals`; this only keeps one reading that was taken at a bad moment from deciding alone.
+const BETWEEN: Duration = Duration::from_millis(500);
 /// Between looks at a host that is not empty yet.
 const LOOK_AGAIN_MS: u64 = 3_000;
 /// How long a server may be under way on or towards the host before a person has to look.

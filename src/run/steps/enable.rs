@@ -5,11 +5,15 @@ use async_trait::async_trait;
 
 use super::disable::{service, shown};
 use super::{Asked, Context, Intended, Kind, Trouble, Undo, Verdict, moving};
-use crate::cloud::{Accepted, Ask, ServiceState, ServiceStatus};
+use crate::cloud::{Accepted, Ask, ComputeService, ServiceState, ServiceStatus};
 use crate::compile::run_of_reason;
 use crate::event::{Done, Intent, Outcome, ServiceBefore};
 
-pub(super) struct Enable;
+#[derive(Default)]
+pub(super) struct Enable {
+    /// As `already` read it a moment ago, for `intend`.
+    row: Option<ComputeService>,
+}
 
 #[async_trait]
 impl Kind for Enable {
@@ -18,7 +22,8 @@ impl Kind for Enable {
             let what = "it was disabled before the run and stays so".to_owned();
             return Ok(Some(Done::Already { what }));
         }
-        let enabled = service(cx).await?.is_some_and(|service| service.status == ServiceStatus::Enabled);
+        self.row = service(cx).await?;
+        let enabled = self.row.as_ref().is_some_and(|service| service.status == ServiceStatus::Enabled);
         Ok(enabled.then(|| Done::Already { what: "it is enabled already".to_owned() }))
     }
 
@@ -27,7 +32,7 @@ impl Kind for Enable {
         let fail = |reason: String, remedy: String| {
             Intended::Settled(Outcome::Failed { reason, fault: None, remedy, output: None })
         };
-        let Some(service) = service(cx).await? else {
+        let Some(service) = self.row.take() else {
             return Ok(fail(
                 format!("{host} has no nova-compute service any more"),
                 "start nova-compute there".to_owned(),

@@ -19,9 +19,6 @@ const ABORT_PATIENCE_S: u64 = 180;
 /// How long after its time was up the abort of a migration is asked again when its answer is lost: long enough for an
 /// API that is restarted.
 const ABORT_AGAIN_FOR_S: u64 = 900;
-/// Why a queued one is withdrawn when the operator stops the run. It is no fault of the method: the same one is taken
-/// when the run goes on, by whichever process.
-const RUN_STOPPED: &str = "the run was stopped while it waited in nova's queue";
 
 pub(super) struct Live {
     server: String,
@@ -140,12 +137,13 @@ fn judge(made: &Intent, asked: &Asked, seen: &Seen, judging: &Judging<'_>) -> Ve
     if record.status.is_terminal() {
         return ended(record, asked, before, seen, judging);
     }
-    if let Intent::Abort { why, .. } = &asked.intent {
-        return withdrawing(record, asked, before, seen, why, judging);
+    if let Intent::Abort { .. } = &asked.intent {
+        return withdrawing(record, asked, before, seen, judging);
     }
     match reason_to_withdraw(record, asked, before, seen, judging) {
         Some(why) if withdrawable(record, judging.capabilities) => {
-            Verdict::Then(Intent::Abort { server: before.clone(), migration_id: record.id, why })
+            let again = record.status == MigrationStatus::Queued;
+            Verdict::Then(Intent::Abort { server: before.clone(), migration_id: record.id, why, again })
         }
         _ => Verdict::Wait(Want::Migration),
     }
@@ -161,6 +159,8 @@ fn ended(
 ) -> Verdict {
     let Some(terminal_at) = judging.terminal_at else { return Verdict::Wait(Want::Server) };
     let row = match moving::row_since(seen, terminal_at) {
+        // After a failure the next rung waits for it.
+        None if record.status.is_failure() => return Verdict::Wait(Want::ServerNow),
         None => return Verdict::Wait(Want::Server),
         Some(Row::Gone) => return Verdict::Settled(Outcome::Done(Done::Gone)),
         Some(Row::Here(row)) => row,
@@ -178,9 +178,10 @@ fn ended(
         }
         (true, None) if record.status.is_failure() => {
             let reason = format!("the live migration ended as {}", record.status);
-            let stopped = matches!(&asked.intent, Intent::Abort { why, .. } if why == RUN_STOPPED);
-            let again_after_s = (stopped && record.status == MigrationStatus::Cancelled).then_some(0);
-            Verdict::Settled(Outcome::Retryable { reason, fault: None, again_after_s })
+            // A server must not be moved cold only because a run was stopped while it waited in Nova's queue.
+            let withdrawn = record.status == MigrationStatus::Cancelled
+                && matches!(asked.intent, Intent::Abort { again: true, .. });
+            Verdict::Settled(Outcome::Retryable { reason, fault: None, again_after_s: withdrawn.then_some(0) })
         }
         _ if lagging => Verdict::Wait(Want::ServerNow),
         _ => Verdict::Settled(moving::contradiction(row, record.status.as_str())),
@@ -193,17 +194,16 @@ fn withdrawing(
     asked: &Asked,
     before: &ServerBefore,
     seen: &Seen,
-    why: &str,
     judging: &Judging<'_>,
 ) -> Verdict {
+    let Intent::Abort { why, .. } = &asked.intent else { return Verdict::Wait(Want::Migration) };
     // An abort can be asked twice: one that was taken already only has the second refused.
     let lost = !matches!(asked.answer, Some(Answer::Accepted { .. } | Answer::Refused { .. }));
     let again_for_s = moving::timeout_s(judging.options.timeout, before).saturating_add(ABORT_AGAIN_FOR_S);
     let in_time = seen.copying_since.is_none_or(|since| since.elapsed().as_secs() < again_for_s);
     if lost && in_time && withdrawable(record, judging.capabilities) && asked.since_s() >= moving::NEVER_ARRIVED_AFTER_S
     {
-        let (server, why) = (before.clone(), why.to_owned());
-        return Verdict::Then(Intent::Abort { server, migration_id: record.id, why });
+        return Verdict::Then(asked.intent.clone());
     }
     if asked.since_s() < ABORT_PATIENCE_S {
         return Verdict::Wait(Want::Migration);
@@ -247,7 +247,7 @@ fn reason_to_withdraw(
         return None;
     }
     if judging.interrupted && record.status == MigrationStatus::Queued {
-        return Some(RUN_STOPPED.to_owned());
+        return Some("the run was stopped while it waited in nova's queue".to_owned());
     }
     let since = seen.copying_since?;
     if record.status != MigrationStatus::Running {

@@ -177,7 +177,7 @@ pub trait Kind: Send {
 /// The kind that carries out this step, by this rung of its ladder if it has one.
 pub fn kind_of(step: &Step, rung: Option<Rung>) -> Box<dyn Kind> {
     match &step.kind {
-        StepKind::Disable => Box::new(disable::Disable),
+        StepKind::Disable => Box::new(disable::Disable::default()),
         StepKind::List => Box::new(list::List),
         StepKind::Move { server, .. } => match rung {
             Some(Rung::Live) => Box::new(live::Live::new(server)),
@@ -189,7 +189,7 @@ pub fn kind_of(step: &Step, rung: Option<Rung>) -> Box<dyn Kind> {
         StepKind::Command { argv, timeout_s, .. } => Box::new(command::Run::new(argv, *timeout_s)),
         StepKind::Wait { until, timeout_s, .. } => Box::new(wait::Wait::new(until, *timeout_s)),
         StepKind::Start { server } => Box::new(power::Start::new(server)),
-        StepKind::Enable => Box::new(enable::Enable),
+        StepKind::Enable => Box::new(enable::Enable::default()),
     }
 }
 
