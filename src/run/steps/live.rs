@@ -150,13 +150,7 @@ fn judge(made: &Intent, asked: &Asked, seen: &Seen, judging: &Judging<'_>) -> Ve
 }
 
 /// The record is terminal; the server's own row, read after that, decides.
-fn ended(
-    record: &Migration,
-    asked: &Asked,
-    before: &ServerBefore,
-    seen: &Seen,
-    judging: &Judging<'_>,
-) -> Verdict {
+fn ended(record: &Migration, asked: &Asked, before: &ServerBefore, seen: &Seen, judging: &Judging<'_>) -> Verdict {
     let Some(terminal_at) = judging.terminal_at else { return Verdict::Wait(Want::Server) };
     let row = match moving::row_since(seen, terminal_at) {
         // After a failure the next rung waits for it.
@@ -208,8 +202,7 @@ fn withdrawing(
     if asked.since_s() < ABORT_PATIENCE_S {
         return Verdict::Wait(Want::Migration);
     }
-    let moving_still =
-        seen.progress_at.is_some_and(|at| at > asked.at && at.elapsed().as_secs() < ABORT_PATIENCE_S);
+    let moving_still = seen.progress_at.is_some_and(|at| at > asked.at && at.elapsed().as_secs() < ABORT_PATIENCE_S);
     if moving_still {
         return Verdict::Wait(Want::Migration);
     }

@@ -156,7 +156,9 @@ impl Fake {
         let now = Instant::now();
         // Every nova-compute reports every ten seconds.
         let beat = self.epoch + SignedDuration::from_secs((now.duration_since(self.from).as_secs() / 10 * 10) as i64);
-        world.services.values_mut().for_each(|service| service.updated_at = Some(beat));
+        for service in world.services.values_mut() {
+            service.updated_at = Some(beat);
+        }
         while let Some(at) = world.next_due(now) {
             let (due, _, change) = world.due.remove(at);
             let when = self.epoch + SignedDuration::try_from(due.duration_since(self.from)).unwrap();
@@ -349,9 +351,7 @@ impl World {
         if sent > intended {
             self.wrongs.push(format!("{what} was sent {sent} times and durably intended {intended} times"));
         }
-        if let (Ask::LiveMigrate { server, .. } | Ask::ColdMigrate { server, .. } | Ask::Stop { server }, true) =
-            (ask, true)
-        {
+        if let Ask::LiveMigrate { server, .. } | Ask::ColdMigrate { server, .. } | Ask::Stop { server } = ask {
             let row = self.servers[server].clone();
             let on = row.host.clone().unwrap();
             let service = self.services[&on].clone();
@@ -366,8 +366,11 @@ impl World {
     }
 
     fn complain_of_limits(&mut self) {
-        let held = |record: &&Migration| !record.status.is_terminal() && record.status != MigrationStatus::Finished
-            && record.status != MigrationStatus::Confirming;
+        let held = |record: &&Migration| {
+            !record.status.is_terminal()
+                && record.status != MigrationStatus::Finished
+                && record.status != MigrationStatus::Confirming
+        };
         let all = self.migrations.values().filter(held).count();
         if all > self.limits.cloud as usize {
             self.wrongs.push(format!("{all} migrations in the cloud"));
@@ -440,9 +443,7 @@ impl World {
                 self.later(now, 1_000, Change::Cold(id, 0));
             }
             Ask::ConfirmResize { server } => {
-                let own = |record: &&Migration| {
-                    record.server == *server && record.status == MigrationStatus::Finished
-                };
+                let own = |record: &&Migration| record.server == *server && record.status == MigrationStatus::Finished;
                 let id = self.migrations.values().find(own).map(|record| record.id).ok_or(Refusal::Other)?;
                 self.mark(id, when, MigrationStatus::Confirming);
                 self.later(now, 1_500, Change::Confirmed(id));
@@ -474,7 +475,8 @@ impl World {
         let id = 100 + self.migrations.len() as u64;
         let source_host = self.servers[server].host.clone();
         let (created_at, updated_at) = (Some(when), Some(when));
-        let row = Migration { source_host, dest_host: None, created_at, updated_at, ..record(id, server, kind, status) };
+        let row =
+            Migration { source_host, dest_host: None, created_at, updated_at, ..record(id, server, kind, status) };
         self.migrations.insert(id, row);
         id
     }

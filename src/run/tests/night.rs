@@ -218,14 +218,16 @@ impl Night {
         Ok(true)
     }
 
-    pub(super) fn to_the_end(&mut self, choices: &mut Choices) -> Result<(), String> {
+    pub(super) fn play_out(&mut self, choices: &mut Choices) -> Result<(), String> {
         while self.go_on(choices)? {
             if self.events.len() > 5_000 {
                 return Err("it never ends".to_owned());
             }
         }
         let closed = self.engine.closed();
-        self.oracle.at_the_end(closed).map_err(|why| format!("{why}, after\n{}", self.events.iter().map(line).collect::<String>()))
+        self.oracle
+            .at_the_end(closed)
+            .map_err(|why| format!("{why}, after\n{}", self.events.iter().map(line).collect::<String>()))
     }
 
     pub(super) fn all_done(&self) -> bool {
@@ -447,8 +449,13 @@ impl Oracle {
 
     fn add(&mut self, steps: &[Step]) {
         for step in steps {
-            let known =
-                Known { step: step.clone(), needs: step.needs.clone(), stands: Stands::Waiting, attempt: 0, released: false };
+            let known = Known {
+                step: step.clone(),
+                needs: step.needs.clone(),
+                stands: Stands::Waiting,
+                attempt: 0,
+                released: false,
+            };
             self.steps.insert(step.id.clone(), known);
         }
     }
@@ -487,8 +494,7 @@ impl Oracle {
             }
             let asked = engine.node(id).unwrap().state == StepState::Asked;
             let rung = engine.node(id).unwrap().rung();
-            known.stands =
-                if asked { Stands::InFlight { rung, asked } } else { Stands::Waiting };
+            known.stands = if asked { Stands::InFlight { rung, asked } } else { Stands::Waiting };
         }
         for known in self.steps.values_mut() {
             if matches!(known.stands, Stands::InFlight { asked: false, .. }) {
@@ -543,9 +549,9 @@ impl Oracle {
         match &known.step.kind {
             StepKind::Start { .. } => {
                 let given_up = || {
-                    let mut others = self.on_host(&host).filter(|known| {
-                        !matches!(known.step.kind, StepKind::Start { .. } | StepKind::Enable)
-                    });
+                    let mut others = self
+                        .on_host(&host)
+                        .filter(|known| !matches!(known.step.kind, StepKind::Start { .. } | StepKind::Enable));
                     others.all(|other| match other.stands {
                         Stands::Done(_) | Stands::Failed => true,
                         Stands::InFlight { .. } => false,
@@ -690,8 +696,8 @@ impl Oracle {
         if closed {
             return Ok(());
         }
-        let held = self.on_failure == OnFailure::Hold
-            && self.steps.values().any(|known| known.stands == Stands::Failed);
+        let held =
+            self.on_failure == OnFailure::Hold && self.steps.values().any(|known| known.stands == Stands::Failed);
         for known in self.steps.values().filter(|known| known.stands == Stands::Waiting) {
             let disable = self.on_host(&known.step.host).find(|known| matches!(known.step.kind, StepKind::Disable));
             let never_begun = disable.is_some_and(|disable| disable.attempt == 0);

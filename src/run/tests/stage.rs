@@ -168,9 +168,7 @@ impl Stage {
             format!("{} {} on {on} {:?}", row.id, row.status, row.task_state)
         });
         let services = world.services.values();
-        servers
-            .chain(services.map(|row| format!("{} {:?} {:?}", row.host, row.status, row.disabled_reason)))
-            .collect()
+        servers.chain(services.map(|row| format!("{} {:?} {:?}", row.host, row.status, row.disabled_reason))).collect()
     }
 
     pub(super) fn wrongs(&self) -> Vec<String> {

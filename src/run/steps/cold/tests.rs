@@ -25,7 +25,14 @@ fn refused() -> Option<Answer> {
     Some(Answer::Refused { message: "Service is unavailable at this time.".to_owned(), refusal: None })
 }
 
-fn verdict(intent: Intent, answer: Option<Answer>, ago_s: u64, status: MigrationStatus, row: Server, still_s: u64) -> Verdict {
+fn verdict(
+    intent: Intent,
+    answer: Option<Answer>,
+    ago_s: u64,
+    status: MigrationStatus,
+    row: Server,
+    still_s: u64,
+) -> Verdict {
     let still = stands_still(&status).then(|| Instant::now() - Duration::from_secs(still_s));
     let seen = seen(row, vec![record(11, "s", MigrationKind::Cold, status)]);
     let asked = asked(intent.clone(), answer, ago_s);
@@ -48,7 +55,9 @@ fn word(verdict: &Verdict) -> &'static str {
 
 #[test]
 fn the_way_of_a_cold_migration() {
-    use MigrationStatus::{Confirmed, Confirming, Error, Finished, Migrating, PostMigrating, PreMigrating, Reverted, Reverting};
+    use MigrationStatus::{
+        Confirmed, Confirming, Error, Finished, Migrating, PostMigrating, PreMigrating, Reverted, Reverting,
+    };
     use ServerStatus::{Active, Shutoff, VerifyResize};
     let rows = [
         (PreMigrating, busy("resize_prep", "h1"), 0, "wait"),

@@ -147,8 +147,10 @@ fn without_a_trace() {
 fn records_of_others_are_not_taken_for_ours() {
     let older = record(10, "s", MigrationKind::Live, MigrationStatus::Completed);
     let cold = record(12, "s", MigrationKind::Cold, MigrationStatus::Finished);
-    let elsewhere =
-        Migration { source_host: Some("h2".to_owned()), ..record(13, "s", MigrationKind::Live, MigrationStatus::Error) };
+    let elsewhere = Migration {
+        source_host: Some("h2".to_owned()),
+        ..record(13, "s", MigrationKind::Live, MigrationStatus::Error)
+    };
     let found = verdict(&asked(intent(), LOST(), 80), &seen(on("h1"), vec![older, cold, elsewhere]), None);
     assert_eq!(word(&found), "again", "{found:?}");
     // Below 2.23 records say nothing of their kind.
@@ -182,8 +184,7 @@ fn what_stalls_or_takes_too_long_is_withdrawn_unless_nothing_can_be_taken_back()
 #[test]
 fn a_stopped_run_withdraws_only_what_waits_in_novas_queue() {
     use MigrationStatus::{Accepted, Queued, Running};
-    let rows =
-        [(Queued, 65, "abort"), (Queued, 64, "wait"), (Running, 96, "wait"), (Accepted, 96, "wait")];
+    let rows = [(Queued, 65, "abort"), (Queued, 64, "wait"), (Running, 96, "wait"), (Accepted, 96, "wait")];
     for (status, minor, expected) in rows {
         let found = judged(&asked(intent(), accepted(), 9), &seen(busy("h1"), of(status.clone())), None, true, minor);
         assert_eq!(word(&found), expected, "{status} 2.{minor}");
