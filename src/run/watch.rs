@@ -260,8 +260,8 @@ impl Watch {
         if fresh(&seen) {
             return Ok(seen.server);
         }
-        // Never read by this process: its migrations are as unknown as its row.
         if seen.server_as_of.is_none() {
+            // Nothing of it is known in this process: its records too, or an old one would be taken for ours.
             self.adopt(server).await?;
             return Ok(self.seen(server).server);
         }
@@ -356,7 +356,17 @@ impl Watch {
 
     fn migration_queries(&self) -> Vec<MigrationQuery> {
         let state = self.lock();
-        if state.follows.values().all(|follow| follow.want == Want::ServerAlone) {
+        // Stops and starts make no migration records, and one that has ended does not change: only servers are read.
+        let settled = |server: &String| {
+            let newest = state.migrations.get(server).and_then(|own| own.values().next_back());
+            newest.is_none_or(|record| record.status.is_terminal())
+        };
+        let only_servers = |(server, follow): (&String, &Follow)| match follow.want {
+            Want::ServerAlone => true,
+            Want::ServerNow => settled(server),
+            Want::Migration | Want::Server => false,
+        };
+        if state.follows.iter().all(only_servers) {
             return Vec::new();
         }
         if self.cloud.capabilities().migrations_changed_since() {

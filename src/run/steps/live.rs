@@ -19,8 +19,6 @@ const ABORT_PATIENCE_S: u64 = 180;
 /// How long after its time was up the abort of a migration is asked again when its answer is lost: long enough for an
 /// API that is restarted.
 const ABORT_AGAIN_FOR_S: u64 = 900;
-/// Why a queued one is withdrawn when the operator stops the run.
-const RUN_STOPPED: &str = "the run was stopped while it waited in nova's queue";
 
 pub(super) struct Live {
     server: String,
@@ -139,8 +137,8 @@ fn judge(made: &Intent, asked: &Asked, seen: &Seen, judging: &Judging<'_>) -> Ve
     if record.status.is_terminal() {
         return ended(record, asked, before, seen, judging);
     }
-    if let Intent::Abort { why, again, .. } = &asked.intent {
-        return withdrawing(record, asked, before, seen, (why, *again), judging);
+    if let Intent::Abort { .. } = &asked.intent {
+        return withdrawing(record, asked, before, seen, judging);
     }
     match reason_to_withdraw(record, asked, before, seen, judging) {
         Some(why) if withdrawable(record, judging.capabilities) => {
@@ -190,17 +188,16 @@ fn withdrawing(
     asked: &Asked,
     before: &ServerBefore,
     seen: &Seen,
-    (why, again): (&str, bool),
     judging: &Judging<'_>,
 ) -> Verdict {
+    let Intent::Abort { why, .. } = &asked.intent else { return Verdict::Wait(Want::Migration) };
     // An abort can be asked twice: one that was taken already only has the second refused.
     let lost = !matches!(asked.answer, Some(Answer::Accepted { .. } | Answer::Refused { .. }));
     let again_for_s = moving::timeout_s(judging.options.timeout, before).saturating_add(ABORT_AGAIN_FOR_S);
     let in_time = seen.copying_since.is_none_or(|since| since.elapsed().as_secs() < again_for_s);
     if lost && in_time && withdrawable(record, judging.capabilities) && asked.since_s() >= moving::NEVER_ARRIVED_AFTER_S
     {
-        let (server, why) = (before.clone(), why.to_owned());
-        return Verdict::Then(Intent::Abort { server, migration_id: record.id, why, again });
+        return Verdict::Then(asked.intent.clone());
     }
     if asked.since_s() < ABORT_PATIENCE_S {
         return Verdict::Wait(Want::Migration);
@@ -243,7 +240,7 @@ fn reason_to_withdraw(
         return None;
     }
     if judging.interrupted && record.status == MigrationStatus::Queued {
-        return Some(RUN_STOPPED.to_owned());
+        return Some("the run was stopped while it waited in nova's queue".to_owned());
     }
     let since = seen.copying_since?;
     if record.status != MigrationStatus::Running {

@@ -52,13 +52,12 @@ async fn every_kind_of_step_is_cut_where_its_row_says() {
         let began: Vec<StepId> = stage.outcomes().await.into_iter().map(|(step, _)| StepId(step)).collect();
         for step in &graph.steps {
             if cut_in(&step.kind).contains(&name) && began.contains(&step.id) {
-                kinds
-                    .insert((std::mem::discriminant(&step.kind).to_owned(), name).1.to_owned() + kind_name(&step.kind));
+                kinds.insert(kind_name(&step.kind));
             }
         }
     }
     for kind in ["disable", "list", "move", "empty", "command", "wait", "start", "enable"] {
-        assert!(kinds.iter().any(|found| found.ends_with(kind)), "{kind} is cut nowhere: {kinds:?}");
+        assert!(kinds.contains(kind), "{kind} is cut nowhere: {kinds:?}");
     }
 }
 

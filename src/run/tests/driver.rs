@@ -134,12 +134,8 @@ async fn the_next_rung_is_taken_when_one_fails() {
     let ended = stage.to_the_end().await;
     assert_eq!((ended.ending, ended.leftovers), (Ending::Done, Vec::new()));
     home(&stage);
-    assert_eq!(
-        stage.fake.world().taken[1..7],
-        ["live s1", "live s2", "abort s2", "cold s1", "cold s2", "confirm s1"].map(str::to_owned),
-        "{:?}",
-        stage.outcomes().await
-    );
+    let taken = stage.fake.world().taken.clone();
+    assert_eq!(taken[1..7], ["live s1", "live s2", "abort s2", "cold s1", "cold s2", "confirm s1"].map(str::to_owned));
     let faults = stage.outcomes().await;
     let precheck = faults.iter().find(|(step, _)| step == "h1/move/s1").unwrap();
     let Outcome::Retryable { fault, .. } = &precheck.1 else { panic!("{precheck:?}") };
@@ -345,4 +341,77 @@ async fn several_hosts_at_once_keep_the_limits() {
     let moved = stage.outcomes().await;
     let moved = moved.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Done(Done::Moved { .. })));
     assert_eq!(moved.count(), 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopped_while_the_cloud_cannot_be_read_nothing_has_failed() {
+    let stage = happy();
+    let (stop, stopped) = tokio::sync::watch::channel(None);
+    let fake = stage.fake.clone();
+    let operator = tokio::spawn(async move {
+        while !fake.world().taken.iter().any(|what| what == "disable h1") {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+        fake.world().down = true;
+        tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+        stop.send_replace(Some(Stop::Finish));
+        tokio::time::sleep(std::time::Duration::from_secs(300)).await;
+        fake.world().down = false;
+        stop
+    });
+    let journal = Mortal::immortal(&stage.memory, &stage.fake);
+    let ended = stage.process_until(&journal, stopped).await.unwrap();
+    assert_eq!(ended.ending, Ending::Interrupted, "{:?}", stage.outcomes().await);
+    operator.await.unwrap();
+    assert_eq!(stage.to_the_end().await.ending, Ending::Done);
+    home(&stage);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cloud_that_stays_silent_after_a_resume_ends_in_unknown_and_is_looked_at_by_the_next() {
+    let stage = happy();
+    let whole = stage.process(&Mortal::dying(&stage.memory, &stage.fake, 7, Death::After)).await;
+    assert!(whole.is_none());
+    let intended = stage.events().await.into_iter().filter(|event| {
+        matches!(event.kind, EventKind::StepIntended { intent: crate::event::Intent::Live { .. }, .. })
+    });
+    assert_eq!(intended.count(), 1);
+    stage.fake.world().down = true;
+    let ended = stage.to_the_end().await;
+    assert_eq!(ended.ending, Ending::Failed);
+    assert!(ended.leftovers.iter().any(|left| left.kind == LeftoverKind::Unknown), "{:?}", ended.leftovers);
+    stage.fake.world().down = false;
+    assert_eq!(stage.to_the_end().await.ending, Ending::Done);
+    home(&stage);
+    assert_eq!(stage.fake.world().taken.iter().filter(|what| *what == "live s1").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_novas_words_the_next_rung_is_taken_all_the_same() {
+    let stage = falls_back();
+    stage.fake.world().no_actions = true;
+    assert_eq!(stage.to_the_end().await.ending, Ending::Done);
+    home(&stage);
+}
+
+/// The host of a wave that cannot be disabled gives up the whole wave, and with `continue` the next one begins.
+#[tokio::test(start_paused = true)]
+async fn a_wave_that_cannot_begin_is_followed_by_the_next() {
+    let mut plan = maintained(&[Rung::Stop]);
+    plan.on_failure = OnFailure::Continue;
+    plan.waves.max_hosts = Count::Hosts(2);
+    let stage = stage(plan, &["d1", "h1", "h2", "h3"], &[("s1", "h1"), ("s2", "h2"), ("s3", "h3")]);
+    stage.fake.fate("disable h2", &[Fate::Refused(Refusal::Forbidden)]);
+    let ended = stage.to_the_end().await;
+    assert_eq!(ended.ending, Ending::Failed);
+    assert_eq!(stage.wrongs(), Vec::<String>::new());
+    let world = stage.fake.world();
+    assert_eq!(
+        world.taken,
+        ["disable h1", "disable h3", "stop s3", "command h3 reboot", "command h3 check", "start s3", "enable h3"]
+    );
+    assert_eq!(world.services["h1"].status, ServiceStatus::Disabled);
+    let named = ended.leftovers.iter().filter(|left| left.kind == LeftoverKind::HostDisabled);
+    assert_eq!(named.map(|left| left.host.as_str()).collect::<Vec<_>>(), ["h1"]);
 }

@@ -76,6 +76,10 @@ pub(super) struct World {
     /// What the journal holds.
     pub durable: Vec<Event>,
     before: HashMap<u64, ServerStatus>,
+    /// Readings fail.
+    pub down: bool,
+    /// Instance actions are forbidden.
+    pub no_actions: bool,
 }
 
 pub(super) struct Fake {
@@ -135,6 +139,8 @@ impl Fake {
             commands: HashMap::new(),
             durable: Vec::new(),
             before: HashMap::new(),
+            down: false,
+            no_actions: false,
         };
         let fake = Self { world: Mutex::new(world), epoch, from: Instant::now() };
         for (id, on) in servers {
@@ -148,6 +154,11 @@ impl Fake {
     pub(super) fn world(&self) -> MutexGuard<'_, World> {
         let mut world = self.world.lock().unwrap();
         let now = Instant::now();
+        // Every nova-compute reports every ten seconds.
+        let beat = self.epoch + SignedDuration::from_secs((now.duration_since(self.from).as_secs() / 10 * 10) as i64);
+        for service in world.services.values_mut() {
+            service.updated_at = Some(beat);
+        }
         while let Some(at) = world.next_due(now) {
             let (due, _, change) = world.due.remove(at);
             let when = self.epoch + SignedDuration::try_from(due.duration_since(self.from)).unwrap();
@@ -168,6 +179,16 @@ impl Fake {
 
     async fn wire() {
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    async fn read(&self) -> Result<MutexGuard<'_, World>, CloudError> {
+        Self::wire().await;
+        let world = self.world();
+        if world.down {
+            let kind = CloudErrorKind::Unreachable { cause: "connection refused".to_owned() };
+            return Err(CloudError { call: "GET".to_owned(), request_id: None, kind });
+        }
+        Ok(world)
     }
 }
 
@@ -330,9 +351,7 @@ impl World {
         if sent > intended {
             self.wrongs.push(format!("{what} was sent {sent} times and durably intended {intended} times"));
         }
-        if let (Ask::LiveMigrate { server, .. } | Ask::ColdMigrate { server, .. } | Ask::Stop { server }, true) =
-            (ask, true)
-        {
+        if let Ask::LiveMigrate { server, .. } | Ask::ColdMigrate { server, .. } | Ask::Stop { server } = ask {
             let row = self.servers[server].clone();
             let on = row.host.clone().unwrap();
             let service = self.services[&on].clone();
@@ -488,9 +507,8 @@ impl Cloud for Fake {
     }
 
     async fn inventory(&self) -> Result<Inventory, CloudError> {
-        Self::wire().await;
+        let world = self.read().await?;
         let read_at = self.now();
-        let world = self.world();
         let hosts = world.services.iter();
         Ok(Inventory {
             read_at,
@@ -505,15 +523,13 @@ impl Cloud for Fake {
     }
 
     async fn services(&self, host: Option<&str>) -> Result<Vec<ComputeService>, CloudError> {
-        Self::wire().await;
-        let world = self.world();
+        let world = self.read().await?;
         Ok(world.services.values().filter(|row| host.is_none_or(|host| row.host == host)).cloned().collect())
     }
 
     async fn servers(&self, query: &ServerQuery) -> Result<Reading<Server>, CloudError> {
-        Self::wire().await;
+        let world = self.read().await?;
         let at = self.now();
-        let world = self.world();
         let asked = |row: &&Server| match query {
             ServerQuery::OnHost(host) => row.host.as_ref() == Some(host),
             ServerQuery::ChangedSince(since) => row.updated_at.is_some_and(|at| at >= *since),
@@ -522,14 +538,12 @@ impl Cloud for Fake {
     }
 
     async fn server(&self, id: &str) -> Result<Option<Server>, CloudError> {
-        Self::wire().await;
-        Ok(self.world().servers.get(id).cloned())
+        Ok(self.read().await?.servers.get(id).cloned())
     }
 
     async fn migrations(&self, query: &MigrationQuery) -> Result<Reading<Migration>, CloudError> {
-        Self::wire().await;
+        let world = self.read().await?;
         let at = self.now();
-        let world = self.world();
         let asked = |row: &&Migration| {
             let names = |host: &String| row.source_host.as_ref() == Some(host) || row.dest_host.as_ref() == Some(host);
             query.host.as_ref().is_none_or(names)
@@ -542,8 +556,7 @@ impl Cloud for Fake {
     }
 
     async fn live_progress(&self, server: &str) -> Result<Option<LiveProgress>, CloudError> {
-        Self::wire().await;
-        let world = self.world();
+        let world = self.read().await?;
         let own = |row: &&Migration| row.server == server && row.status == MigrationStatus::Running;
         Ok(world.migrations.values().find(own).map(|row| LiveProgress {
             migration_id: row.id,
@@ -556,8 +569,11 @@ impl Cloud for Fake {
     }
 
     async fn action_fault(&self, _server: &str, request_id: &str) -> Result<Option<String>, CloudError> {
-        Self::wire().await;
-        Ok(self.world().faults.get(request_id).cloned())
+        let world = self.read().await?;
+        if world.no_actions {
+            return Err(refused("GET os-instance-actions", Refusal::Forbidden));
+        }
+        Ok(world.faults.get(request_id).cloned())
     }
 
     async fn ask(&self, ask: &Ask) -> Result<Accepted, CloudError> {

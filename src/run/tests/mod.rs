@@ -6,6 +6,7 @@ mod crash;
 mod driver;
 mod fake;
 mod night;
+mod oracle;
 mod random;
 mod stage;
 mod states;

@@ -12,8 +12,9 @@ fn intent() -> Intent {
     Intent::Live { server: before("s", "h1"), to: None, newest_migration: Some(10) }
 }
 
-fn abort(why: &str) -> Intent {
-    Intent::Abort { server: before("s", "h1"), migration_id: 11, why: why.to_owned(), again: why == RUN_STOPPED }
+/// Of one that had begun to copy, or (`again`) had not.
+fn abort(again: bool) -> Intent {
+    Intent::Abort { server: before("s", "h1"), migration_id: 11, why: "no progress".to_owned(), again }
 }
 
 fn ago(seconds: u64) -> Instant {
@@ -195,25 +196,25 @@ fn an_abort_is_judged_by_what_becomes_of_the_migration() {
     use MigrationStatus::{Cancelled, Completed, Running};
     let refused = || Some(Answer::Refused { message: "in an invalid state".to_owned(), refusal: None });
     let rows = [
-        // (why, answer, asked ago, record, row, expected)
-        ("stalled", accepted(), 5, Running, busy("h1"), "wait"),
-        ("stalled", accepted(), 5, Cancelled, on("h1"), "next rung"),
-        (RUN_STOPPED, accepted(), 5, Cancelled, on("h1"), "again"),
+        // (again, answer, asked ago, record, row, expected)
+        (false, accepted(), 5, Running, busy("h1"), "wait"),
+        (false, accepted(), 5, Cancelled, on("h1"), "next rung"),
+        (true, accepted(), 5, Cancelled, on("h1"), "again"),
         // The hypervisor ignored it, and was right to.
-        ("stalled", accepted(), 5, Completed, on("d1"), "moved"),
-        ("stalled", refused(), 5, Completed, on("d1"), "moved"),
-        ("stalled", refused(), 5, Running, busy("h1"), "wait"),
+        (false, accepted(), 5, Completed, on("d1"), "moved"),
+        (false, refused(), 5, Completed, on("d1"), "moved"),
+        (false, refused(), 5, Running, busy("h1"), "wait"),
         // The source's nova-compute is dead: aborts are taken and do nothing.
-        ("stalled", accepted(), ABORT_PATIENCE_S, Running, busy("h1"), "unknown"),
-        ("stalled", refused(), ABORT_PATIENCE_S, Running, busy("h1"), "unknown"),
+        (false, accepted(), ABORT_PATIENCE_S, Running, busy("h1"), "unknown"),
+        (false, refused(), ABORT_PATIENCE_S, Running, busy("h1"), "unknown"),
         // It may never have arrived, and asking twice harms nothing.
-        ("stalled", LOST(), moving::NEVER_ARRIVED_AFTER_S, Running, busy("h1"), "abort"),
-        ("stalled", None, moving::NEVER_ARRIVED_AFTER_S - 1, Running, busy("h1"), "wait"),
+        (false, LOST(), moving::NEVER_ARRIVED_AFTER_S, Running, busy("h1"), "abort"),
+        (false, None, moving::NEVER_ARRIVED_AFTER_S - 1, Running, busy("h1"), "wait"),
     ];
-    for (why, answer, ago_s, status, row, expected) in rows {
-        let told = format!("{why} {answer:?} {ago_s} s ago, {status}");
+    for (again, answer, ago_s, status, row, expected) in rows {
+        let told = format!("{again} {answer:?} {ago_s} s ago, {status}");
         let terminal = status.is_terminal().then_some(0);
-        let found = verdict(&asked(abort(why), answer, ago_s), &seen(row, of(status)), terminal);
+        let found = verdict(&asked(abort(again), answer, ago_s), &seen(row, of(status)), terminal);
         assert_eq!(word(&found), expected, "{told}: {found:?}");
     }
 }
@@ -222,10 +223,10 @@ fn an_abort_is_judged_by_what_becomes_of_the_migration() {
 fn aborts_are_not_asked_for_ever() {
     let mut seen = seen(busy("h1"), of(MigrationStatus::Running));
     seen.copying_since = Some(ago(420 + ABORT_AGAIN_FOR_S));
-    assert_eq!(word(&verdict(&asked(abort("x"), LOST(), ABORT_PATIENCE_S), &seen, None)), "unknown");
+    assert_eq!(word(&verdict(&asked(abort(false), LOST(), ABORT_PATIENCE_S), &seen, None)), "unknown");
     // Progress after an abort is waited for, and its absence is not.
     (seen.copying_since, seen.progress_at) = (Some(ago(420)), Some(ago(10)));
-    assert_eq!(word(&verdict(&asked(abort("x"), accepted(), 500), &seen, None)), "wait");
+    assert_eq!(word(&verdict(&asked(abort(false), accepted(), 500), &seen, None)), "wait");
     seen.progress_at = Some(ago(ABORT_PATIENCE_S));
-    assert_eq!(word(&verdict(&asked(abort("x"), accepted(), 500), &seen, None)), "unknown");
+    assert_eq!(word(&verdict(&asked(abort(false), accepted(), 500), &seen, None)), "unknown");
 }
