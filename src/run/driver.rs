@@ -202,6 +202,10 @@ impl Driver {
         loop {
             self.commit(pending, show).await?;
             pending = Vec::new();
+            // No task can record anything any more; what was asked is adopted by a resume.
+            if self.journal_failed.is_some() {
+                break;
+            }
             if self.tasks.is_empty() && (self.pauses.is_empty() || self.engine.closed()) {
                 break;
             }
@@ -409,6 +413,7 @@ impl Driver {
             stopped: server,
             only_gives_back: !self.engine.on_host(&host).any(|node| matches!(node.step.kind, StepKind::Disable)),
             may_stay: self.may_stay(&host),
+            stopped_here: self.engine.stopped_on(&host),
             moved: self.engine.moved_from(&host),
             folder: self.folder.clone(),
             interrupted: self.interrupted.subscribe(),
@@ -417,13 +422,13 @@ impl Driver {
         self.tasks.spawn(task.run());
     }
 
-    /// Servers that the host is empty with: those the plan leaves, and those a step of this run stopped or left there.
+    /// Servers that the host is empty with, whatever their state: those the plan or a step of this run leaves there.
     fn may_stay(&self, host: &str) -> BTreeSet<String> {
         let left = |server: &&ServerPlan| server.host == host && server.ladder.first() == Some(&Rung::Leave);
         let mut stays: BTreeSet<String> =
             self.root.servers.iter().filter(left).map(|server| server.id.clone()).collect();
         stays.extend(self.left_by_children.iter().cloned());
-        stays.extend(self.engine.may_stay_on(host));
+        stays.extend(self.engine.left_on(host));
         stays
     }
 

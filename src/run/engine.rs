@@ -274,7 +274,11 @@ impl Engine {
         self.busy = self.busy.saturating_sub(1);
         let node = &mut self.nodes[at];
         node.outcome = Some(outcome.clone());
-        if let StepKind::Move { server, .. } = &node.step.kind {
+        // A move whose end was never seen may still be copying: it keeps its slots, and the server, until a resume looks.
+        let may_go_on = matches!(outcome, Outcome::Unknown { .. });
+        if let StepKind::Move { server, .. } = &node.step.kind
+            && !may_go_on
+        {
             self.admission.settled(at, server);
         }
         if let Outcome::Retryable { again_after_s, .. } = outcome {
@@ -645,12 +649,21 @@ impl Engine {
         self.by_host.get(host).into_iter().flatten().map(|&at| &self.nodes[at])
     }
 
-    /// Servers that may be on this host when it is called empty: those this run stopped there or was told to leave.
-    pub fn may_stay_on(&self, host: &str) -> BTreeSet<String> {
-        let stays = |node: &&Node| {
-            node.state == StepState::Done && matches!(node.outcome, Some(Outcome::Done(Done::Stopped | Done::Left)))
+    /// Servers that a step of this run left on this host, as the last rung of their ladder.
+    pub fn left_on(&self, host: &str) -> BTreeSet<String> {
+        self.moved_to_end(host, &Done::Left)
+    }
+
+    /// Servers that this run stopped on this host, and that may stay there only while they are off.
+    pub fn stopped_on(&self, host: &str) -> BTreeSet<String> {
+        self.moved_to_end(host, &Done::Stopped)
+    }
+
+    fn moved_to_end(&self, host: &str, end: &Done) -> BTreeSet<String> {
+        let ended = |node: &&Node| {
+            node.state == StepState::Done && matches!(&node.outcome, Some(Outcome::Done(done)) if done == end)
         };
-        self.on_host(host).filter(stays).filter_map(|node| node.server().map(str::to_owned)).collect()
+        self.on_host(host).filter(ended).filter_map(|node| node.server().map(str::to_owned)).collect()
     }
 
     /// How many move steps each server has on this host, over all graphs of the run.

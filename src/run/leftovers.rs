@@ -3,7 +3,7 @@
 use super::engine::{Engine, Node};
 use super::state::StepState;
 use crate::compile::{Graph, HostPlan, StepKind};
-use crate::event::{Done, Intent, Leftover, LeftoverKind, Outcome, RunId};
+use crate::event::{Answer, Done, Intent, Leftover, LeftoverKind, Outcome, RunId};
 use crate::plan::Rung;
 
 /// Names every leftover of a run, host by host in the order of the plan.
@@ -135,8 +135,8 @@ fn out_of_service(host: &HostPlan, engine: &Engine, run: &RunId) -> Option<Lefto
         return None;
     }
     let of_disable = engine.on_host(&host.name).find(|node| matches!(node.step.kind, StepKind::Disable))?;
-    // A refused disable changed nothing.
-    if of_disable.state == StepState::Failed {
+    // Only a refusal proves that nothing was changed; a request that was lost may have been carried out.
+    if of_disable.state == StepState::Failed && matches!(of_disable.answer, Some(Answer::Refused { .. })) {
         return None;
     }
     let Intent::Disable { reason, .. } = disabled else { return None };

@@ -134,7 +134,8 @@ fn what_is_left(cx: &Context, rows: Vec<Server>, records: &[Migration]) -> Left 
     let host = cx.step.host.as_str();
     let mut here = Vec::new();
     for row in rows.into_iter().filter(|row| row.status != ServerStatus::Deleted) {
-        let stays = cx.may_stay.contains(&row.id);
+        let off = row.status == ServerStatus::Shutoff;
+        let stays = cx.may_stay.contains(&row.id) || (off && cx.stopped_here.contains(&row.id));
         if let Some(task) = &row.task_state
             && !(stays && task == "powering-off")
         {

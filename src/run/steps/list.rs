@@ -54,5 +54,5 @@ impl Kind for List {
 /// step, which waits for it.
 pub(super) fn is_new(cx: &Context, row: &Server) -> bool {
     let passing = !row.is_idle() || matches!(row.status, ServerStatus::Build | ServerStatus::Deleted);
-    !passing && !cx.moved.contains_key(&row.id) && !cx.may_stay.contains(&row.id)
+    !passing && !cx.moved.contains_key(&row.id) && !cx.may_stay.contains(&row.id) && !cx.stopped_here.contains(&row.id)
 }

@@ -20,6 +20,10 @@ const ABORT_PATIENCE_S: u64 = 180;
 /// API that is restarted.
 const ABORT_AGAIN_FOR_S: u64 = 900;
 
+/// How long a migration that cannot be withdrawn (waiting for a slot below 2.65, or in post-copy) is watched: longer than
+/// any that will still end by itself.
+const OBSERVE_FOR_S: u64 = 86_400;
+
 pub(super) struct Live {
     server: String,
     /// When the record was first seen terminal: the row has to be read after that.
@@ -145,6 +149,10 @@ fn judge(made: &Intent, asked: &Asked, seen: &Seen, judging: &Judging<'_>) -> Ve
             let again = record.status == MigrationStatus::Queued;
             Verdict::Then(Intent::Abort { server: before.clone(), migration_id: record.id, why, again })
         }
+        _ if asked.since_s() >= OBSERVE_FOR_S => Verdict::Settled(Outcome::Unknown {
+            reason: format!("migration {} is still {} after a day", record.id, record.status),
+            remedy: "see why nova neither ends it nor lets it be aborted, then resume".to_owned(),
+        }),
         _ => Verdict::Wait(Want::Migration),
     }
 }

@@ -52,8 +52,10 @@ pub struct Context {
     pub stopped: Option<Intent>,
     /// The graph only gives this host back: it was another run that disabled it and stopped servers there.
     pub only_gives_back: bool,
-    /// Servers that may be on the host when it is called empty.
+    /// Servers that may be on the host when it is called empty, in any state.
     pub may_stay: BTreeSet<String>,
+    /// Servers that this run stopped on the host: they may be there as long as they are off.
+    pub stopped_here: BTreeSet<String>,
     /// How often each server was planned to leave the host, over all graphs of the run.
     pub moved: BTreeMap<String, u32>,
     /// Where commands run: the plan file's folder.
