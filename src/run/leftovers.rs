@@ -15,7 +15,11 @@ pub fn leftovers(engine: &Engine, graph: &Graph, run: &RunId) -> Vec<Leftover> {
             continue;
         }
         for server in graph.servers.iter().filter(|server| server.host == host.name) {
-            if server.ladder.first() == Some(&Rung::Leave) {
+            // One that is only there to be started again has its step to speak for it.
+            let started = engine
+                .on_host(&host.name)
+                .any(|node| matches!(&node.step.kind, StepKind::Start { server: id } if *id == server.id));
+            if server.ladder.first() == Some(&Rung::Leave) && !started {
                 found.push(Leftover {
                     kind: LeftoverKind::LeftByPlan,
                     host: host.name.clone(),

@@ -88,10 +88,12 @@ fn killed_at(lab: &Scenario<'_>, moment: &Moment) {
     if moment.slow_request {
         lab.proxy.inject(1, "POST", "/action", "os-migrateLive", Fault::Delay(Duration::from_secs(3)));
     }
-    let mut running = lab.start_plan(&plan(&[host], REST));
-    wait_event(&mut running, moment.name, moment.wanted);
-    running.kill();
-    let (account, seen) = witness(lab.nova, || lab.resume(0));
+    let (account, seen) = witness(lab.nova, || {
+        let mut running = lab.start_plan(&plan(&[host], REST));
+        wait_event(&mut running, moment.name, moment.wanted);
+        running.kill();
+        lab.resume(0)
+    });
 
     account.is_done();
     assert_eq!(lab.conditions(&ids), before);

@@ -41,7 +41,8 @@ fn held_back(lab: &Scenario<'_>, account: &Account, host: &str) {
     assert!(account.report.contains(run), "{run}\n{}", account.report);
     let named = account.leftovers().iter().any(|left| left["kind"] == "host-disabled" && left["host"] == host);
     assert!(named, "{:?}", account.leftovers());
-    assert_eq!(lab.services_set("enabled"), 0);
+    let id = text(&service, "id");
+    assert_eq!(lab.proxy.count(|s| s.path.contains(id) && s.body["status"] == "enabled"), 0);
 }
 
 fn refused_after_the_202_then_cold(lab: &Scenario<'_>) {
