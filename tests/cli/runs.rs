@@ -1,0 +1,123 @@
+//! Whole runs, and what is asked about them afterwards.
+
+use serde_json::Value;
+
+use crate::desk::{Desk, regex_free, snapshot};
+use crate::fake::Fake;
+
+fn plan(host: &str, script: &str) -> String {
+    format!(
+        "furlough: 1\nname: reboot one\nhosts: [{{name: {host}}}]\ndrain: {{late_arrivals: 0s}}\nmaintain:\n  \
+         - run: {{command: [./{script}, \"{{{{ host.name }}}}\"], timeout: 1m}}\n"
+    )
+}
+
+fn desk() -> Desk {
+    let desk = Desk::with(Fake::start());
+    desk.script("reboot.sh", "echo rebooting $1 >&2");
+    desk.script("fail.sh", "echo no kernel for $1; exit 7");
+    desk.file("plan.yaml", &plan("cmp-01", "reboot.sh"));
+    // A host without servers: most of a run's time is waiting for them.
+    desk.file("fail.yaml", &plan("cmp-04", "fail.sh"));
+    desk
+}
+
+fn lines(desk: &Desk, lines: &[&str]) -> String {
+    lines.iter().map(|line| desk.furlough(line)).collect()
+}
+
+#[test]
+fn a_run_to_its_end() {
+    let desk = desk();
+    let text = lines(
+        &desk,
+        &[
+            "run plan.yaml",
+            "run plan.yaml --yes",
+            "runs",
+            "runs --json",
+            "status",
+            "resume",
+            "resume 2",
+            "status nope",
+            "resume nope",
+        ],
+    );
+    snapshot!(desk, text);
+}
+
+/// When it is run again a server has come to the host, and the cloud is no longer as the saved plan was compiled against.
+#[test]
+fn a_saved_plan_is_run_as_it_was_reviewed_or_not_at_all() {
+    let desk = desk();
+    desk.file("plan.yaml", &plan("cmp-04", "reboot.sh"));
+    let text = lines(&desk, &["plan plan.yaml -o saved --format mermaid", "run saved --yes"]);
+    desk.fake.as_ref().unwrap().state().servers[0].host = "cmp-04".to_owned();
+    let again = desk.furlough("run saved --yes");
+    snapshot!(desk, text + &again);
+}
+
+#[test]
+fn a_run_as_json() {
+    let desk = desk();
+    desk.file("plan.yaml", &plan("cmp-04", "reboot.sh"));
+    let output = desk.command("run plan.yaml --yes --json").output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let kinds = |bytes: &[u8]| {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let rows = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let events = rows.filter(|row| row["type"] == "event");
+        events.map(|row| row["event"]["kind"].as_object().unwrap().keys().next().unwrap().clone()).collect::<Vec<_>>()
+    };
+    let live = kinds(&output.stdout);
+    assert_eq!((live.first().unwrap().as_str(), live.last().unwrap().as_str()), ("run_started", "run_ended"));
+    let status = desk.command("status --json").output().unwrap();
+    assert_eq!(kinds(&status.stdout), live, "the journal holds what was shown");
+    // The report is for people: it is on standard error.
+    assert!(String::from_utf8_lossy(&output.stderr).contains("everything is as the plan has it"));
+}
+
+#[test]
+fn a_failed_run_and_the_ways_on() {
+    let desk = desk();
+    let text = lines(&desk, &["run fail.yaml --yes", "runs", "status", "hosts", "run fail.yaml --yes"]);
+    desk.script("fail.sh", "echo fine now");
+    let text = text + &lines(&desk, &["resume", "hosts"]);
+    snapshot!(desk, text);
+}
+
+#[test]
+fn a_drain_and_its_enable() {
+    let desk = desk();
+    let text = lines(
+        &desk,
+        &[
+            "drain cmp-01 --late-arrivals 0s --yes",
+            "drain cmp-01 --yes",
+            "enable cmp-01",
+            "enable cmp-01 --yes",
+            "enable cmp-01 --yes",
+            "runs",
+        ],
+    );
+    snapshot!(desk, text);
+    assert!(desk.fake.as_ref().unwrap().state().hosts.iter().all(|host| host.reason.is_none()));
+}
+
+/// What was left to do was for a host without servers, and it is in service again.
+#[test]
+fn a_run_whose_host_was_given_back_is_not_resumed() {
+    let desk = desk();
+    let text = lines(&desk, &["run fail.yaml --yes", "enable cmp-04 --yes"]);
+    assert_eq!(text.matches("---- exit code 1\n").count(), 1, "{text}");
+    assert_eq!(text.matches("---- exit code 0\n").count(), 1, "{text}");
+    snapshot!(desk, desk.furlough("resume"));
+}
+
+#[test]
+fn a_journal_that_cannot_be_made_is_found_before_anything_is_changed() {
+    let desk = desk();
+    desk.file("text", "no folder");
+    snapshot!(desk, desk.furlough("run plan.yaml --yes --journal text/journal.db"));
+    assert!(desk.fake.as_ref().unwrap().state().hosts.iter().all(|host| host.reason.is_none()));
+}
