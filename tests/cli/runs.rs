@@ -1,8 +1,12 @@
 //! Whole runs, and what is asked about them afterwards.
 
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
-use crate::desk::{Desk, regex_free, snapshot};
+use crate::desk::{Desk, regex_free, shown, snapshot};
 use crate::fake::Fake;
 
 fn plan(host: &str, script: &str) -> String {
@@ -120,4 +124,29 @@ fn a_journal_that_cannot_be_made_is_found_before_anything_is_changed() {
     desk.file("text", "no folder");
     snapshot!(desk, desk.furlough("run plan.yaml --yes --journal text/journal.db"));
     assert!(desk.fake.as_ref().unwrap().state().hosts.iter().all(|host| host.reason.is_none()));
+}
+
+/// While one process has a run, others keep away from it and its hosts; Ctrl-C lets it finish what it is at.
+#[test]
+fn one_process_at_a_time_and_ctrl_c() {
+    let desk = desk();
+    desk.script("wait.sh", "touch began; until [ -e go ]; do sleep 0.1; done");
+    desk.file("plan.yaml", &plan("[cmp-03, cmp-04]", "wait.sh"));
+    desk.fake.as_ref().unwrap().state().servers.truncate(2);
+    let mut command = desk.command("run plan.yaml --yes");
+    let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let patience = Instant::now() + Duration::from_secs(60);
+    while !desk.folder().join("began").exists() {
+        assert!(Instant::now() < patience, "the run does not come to its command");
+        sleep(Duration::from_millis(20));
+    }
+    let mut text = lines(&desk, &["runs", "status", "resume", "enable cmp-03 --yes", "run plan.yaml --yes"]);
+    let pid = rustix::process::Pid::from_raw(run.id().try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    while !desk.furlough("status").contains("interrupted") {
+        assert!(Instant::now() < patience, "the run does not hear Ctrl-C");
+    }
+    desk.file("go", "");
+    text += &shown("run plan.yaml --yes", &run.wait_with_output().unwrap());
+    snapshot!(desk, text + &lines(&desk, &["resume", "hosts"]));
 }
