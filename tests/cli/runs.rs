@@ -118,6 +118,16 @@ fn a_run_whose_host_was_given_back_is_not_resumed() {
     snapshot!(desk, desk.furlough("resume"));
 }
 
+/// Somebody has enabled the host past furlough: the run that left it behind lets go of it.
+#[test]
+fn a_host_that_was_enabled_by_hand_is_let_go() {
+    let desk = desk();
+    desk.furlough("run fail.yaml --yes");
+    desk.fake.as_ref().unwrap().state().hosts[3].reason = None;
+    desk.file("plan.yaml", &plan("cmp-04", "reboot.sh"));
+    snapshot!(desk, lines(&desk, &["run plan.yaml --yes", "enable cmp-04", "resume", "run plan.yaml --yes"]));
+}
+
 #[test]
 fn a_journal_that_cannot_be_made_is_found_before_anything_is_changed() {
     let desk = desk();
