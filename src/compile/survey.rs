@@ -12,7 +12,7 @@ use crate::cloud::{
     ServiceStatus,
 };
 use crate::plan::facts::HostFacts;
-use crate::plan::{Finish, Plan, ServerRule};
+use crate::plan::{Facts, Finish, Plan, ServerRule, TextError};
 
 pub(super) struct Survey<'a> {
     plan: &'a Plan,
@@ -25,6 +25,8 @@ pub(super) struct Survey<'a> {
     destinations: BTreeMap<u32, Vec<&'a Host>>,
     /// Members of each hard anti-affinity group that a wave already sends to those.
     promised: BTreeMap<(u32, &'a str), u64>,
+    /// The facts of the host whose servers are being judged, ready for conditions.
+    facts: Option<(String, Facts)>,
 }
 
 impl<'a> Survey<'a> {
@@ -57,6 +59,7 @@ impl<'a> Survey<'a> {
             migration_of,
             destinations,
             promised: BTreeMap::new(),
+            facts: None,
         }
     }
 
@@ -119,22 +122,32 @@ impl<'a> Survey<'a> {
         (row, blocker)
     }
 
+    /// The first rule whose condition holds. The host's part of the facts is made once for all servers on it.
     fn rule(
-        &self,
+        &mut self,
         server: &Server,
         host: &HostFacts,
         group: Option<&ServerGroup>,
     ) -> Result<&'a ServerRule, CompileError> {
-        let facts = server_facts(server, group);
-        for rule in &self.plan.drain.servers {
+        let plan = self.plan;
+        let mut is_set = false;
+        for rule in &plan.drain.servers {
             let Some(when) = &rule.when else { return Ok(rule) };
-            let holds = when.holds(host, Some(&facts)).map_err(|error| CompileError::Expression {
+            let failed = |error: TextError| CompileError::Expression {
                 at: rule.at.clone(),
                 text: when.as_str().to_owned(),
                 subject: format!("server {} ({}) on {}", server.name, server.id, host.name),
                 why: error.to_string(),
-            })?;
-            if holds {
+            };
+            let facts = match &mut self.facts {
+                Some((of, facts)) if *of == host.name => facts,
+                facts => &mut facts.insert((host.name.clone(), Facts::of_host(host).map_err(failed)?)).1,
+            };
+            if !is_set {
+                facts.set_server(&server_facts(server, group)).map_err(failed)?;
+                is_set = true;
+            }
+            if when.holds_for(facts).map_err(failed)? {
                 return Ok(rule);
             }
         }

@@ -453,10 +453,12 @@ impl Driver {
 
     async fn end(mut self, show: &mut (dyn FnMut(&Update) + Send)) -> Result<Ended, RunError> {
         let leftovers = leftovers(&self.engine, &self.root, &self.setup.run);
-        let ending = if self.journal_failed.is_some() { Ending::Failed } else { self.engine.ending() };
+        let ending = self.engine.ending();
         let requests = self.setup.cloud.requests_sent();
         let last = EventKind::RunEnded { ending, leftovers: leftovers.clone(), requests };
         self.commit(vec![(last, None)], show).await?;
+        // A run whose end is not on disk is not over for anybody who asks the journal.
+        let ending = if self.journal_failed.is_some() { Ending::Failed } else { ending };
         Ok(Ended { ending, leftovers, in_flight: self.in_flight(), journal_failed: self.journal_failed })
     }
 }

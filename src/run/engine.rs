@@ -293,6 +293,11 @@ impl Engine {
                         effects.push(Effect::Later { step: node.step.id.clone(), after_s: *after_s });
                     }
                     self.candidates.insert(at);
+                    // What follows on an empty host waits while a start is under way there.
+                    if matches!(self.nodes[at].step.kind, StepKind::Start { .. }) {
+                        let (host, wave) = self.place(at);
+                        self.look_around(&host, wave);
+                    }
                     return;
                 }
                 _ if self.next_rung(at) => return,

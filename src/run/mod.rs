@@ -16,7 +16,7 @@ mod leftovers;
 mod state;
 mod task;
 #[cfg(test)]
-mod tests;
+pub(in crate::run) mod tests;
 mod watch;
 
 pub use clock::Clock;

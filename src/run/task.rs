@@ -74,10 +74,10 @@ impl Task {
         let _following: Option<Following> =
             server.as_ref().map(|server| self.cx.watch.follow(server, &self.cx.step.host));
         let asked = match self.adopt.take() {
-            Some(asked) => {
-                self.take_over(server.as_deref()).await?;
-                Some(asked)
-            }
+            Some(asked) => match self.take_over(asked, server.as_deref()).await? {
+                Some(asked) => Some(asked),
+                None => return Ok(()),
+            },
             None => match self.begin(kind.as_mut()).await? {
                 Begun::Over => return Ok(()),
                 Begun::Look => None,
@@ -90,16 +90,24 @@ impl Task {
         self.watch_it(kind.as_mut(), asked, server.as_deref()).await
     }
 
-    /// Reads what an adopted step is about, until the cloud answers.
-    async fn take_over(&self, server: Option<&str>) -> Result<(), Stopped> {
-        let Some(server) = server else { return Ok(()) };
+    /// Records that an answer was lost with the process that waited for it, and reads what the step is about. `None`
+    /// when the cloud did not let itself be read, which settled the attempt.
+    async fn take_over(&self, mut asked: Asked, server: Option<&str>) -> Result<Option<Asked>, Stopped> {
+        if asked.answer.is_none() {
+            let answer = Answer::Lost { cause: "the process that asked ended before it was recorded".to_owned() };
+            let (step, attempt) = (self.cx.step.id.clone(), self.cx.attempt);
+            self.record(EventKind::StepAnswered { step, attempt, answer: answer.clone() }).await?;
+            asked.answer = Some(answer);
+        }
+        let Some(server) = server else { return Ok(Some(asked)) };
         let mut retry = Retry::new();
         while let Err(error) = self.cx.watch.adopt(server).await {
             if !retry.pause(self, &error.to_string(), true).await? {
-                return Ok(());
+                self.settled(gave_up(&Trouble::Cloud(error), true)).await?;
+                return Ok(None);
             }
         }
-        Ok(())
+        Ok(Some(asked))
     }
 
     async fn begin(&self, kind: &mut dyn Kind) -> Result<Begun, Stopped> {
@@ -122,6 +130,10 @@ impl Task {
                 }
                 Err(trouble) => {
                     if is_final(&trouble) || !retry.pause(self, &trouble.to_string(), false).await? {
+                        // Nothing was asked: a run that is stopped leaves it to the one that goes on.
+                        if !is_final(&trouble) && self.cx.interrupted() {
+                            return Ok(Begun::Over);
+                        }
                         self.settled(gave_up(&trouble, false)).await?;
                         return Ok(Begun::Over);
                     }
@@ -176,6 +188,9 @@ impl Task {
                 Ok(verdict) => verdict,
                 Err(trouble) => {
                     if is_final(&trouble) || !retry.pause(self, &trouble.to_string(), asked.is_some()).await? {
+                        if !is_final(&trouble) && asked.is_none() && self.cx.interrupted() {
+                            return Ok(());
+                        }
                         return self.settled(gave_up(&trouble, asked.is_some())).await;
                     }
                     continue;
@@ -267,6 +282,9 @@ impl Task {
                 Ok(inventory) => break inventory,
                 Err(error) => {
                     if !retry.pause(self, &error.to_string(), false).await? {
+                        if self.cx.interrupted() {
+                            return Ok(());
+                        }
                         return self.settled(gave_up(&Trouble::Cloud(error), false)).await;
                     }
                 }

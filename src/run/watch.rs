@@ -45,6 +45,8 @@ pub enum Want {
     Server,
     /// A fresh row of its server at the next reading.
     ServerNow,
+    /// The same, for what makes no migration record: stops and starts.
+    ServerAlone,
 }
 
 /// What is known of a server.
@@ -271,9 +273,10 @@ impl Watch {
     /// back, no list has been read by this process. From then on changes are asked for.
     pub async fn adopt(&self, server: &str) -> Result<(), CloudError> {
         let now = Instant::now();
-        let row = self.cloud.server(server).await?;
         let query = MigrationQuery { server: Some(server.to_owned()), ..MigrationQuery::default() };
+        // First, for its clock: what changes after this instant is read by `changes-since`.
         let records = self.cloud.migrations(&query).await?;
+        let row = self.cloud.server(server).await?;
         let mut state = self.lock();
         state.servers.insert(server.to_owned(), Row { server: row, as_of: now });
         state.servers_synced.get_or_insert(Synced { at: records.at, as_of: now });
@@ -353,8 +356,17 @@ impl Watch {
 
     fn migration_queries(&self) -> Vec<MigrationQuery> {
         let state = self.lock();
-        // Stops and starts make no migration records; only their servers are read.
-        if state.follows.values().all(|follow| follow.want == Want::ServerNow) {
+        // Stops and starts make no migration records, and one that has ended does not change: only servers are read.
+        let settled = |server: &String| {
+            let newest = state.migrations.get(server).and_then(|own| own.values().next_back());
+            newest.is_none_or(|record| record.status.is_terminal())
+        };
+        let only_servers = |(server, follow): (&String, &Follow)| match follow.want {
+            Want::ServerAlone => true,
+            Want::ServerNow => settled(server),
+            Want::Migration | Want::Server => false,
+        };
+        if state.follows.iter().all(only_servers) {
             return Vec::new();
         }
         if self.cloud.capabilities().migrations_changed_since() {
@@ -423,7 +435,7 @@ impl State {
         let mut some = false;
         for follow in wants {
             some = true;
-            if follow.want == Want::ServerNow || follow.wanted_since.elapsed() >= BATCH_WANTS {
+            if follow.want >= Want::ServerNow || follow.wanted_since.elapsed() >= BATCH_WANTS {
                 return true;
             }
         }

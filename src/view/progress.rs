@@ -121,6 +121,9 @@ pub enum ServerState {
     Unknown,
 }
 
+/// A host and a server on it: in a rolling run a server may be moved off several hosts.
+type Place = (String, String);
+
 /// A server of the run with the step that moves it.
 #[derive(Debug, Clone)]
 pub struct ServerTally<'a> {
@@ -219,10 +222,12 @@ pub struct Tally {
     servers: Vec<ServerPlan>,
     steps: Vec<StepTally>,
     index: HashMap<StepId, usize>,
-    server_index: HashMap<String, usize>,
-    /// The step that moves a server, and the one that starts it again.
-    moves: HashMap<String, usize>,
-    starts: HashMap<String, usize>,
+    server_index: HashMap<Place, usize>,
+    /// The newest row of a server, on whichever host.
+    newest: HashMap<String, usize>,
+    /// The step that moves a server off a host, and the one that starts it again there.
+    moves: HashMap<Place, usize>,
+    starts: HashMap<Place, usize>,
     /// A child graph's step → the step of its parent that runs again after it.
     below: HashMap<usize, usize>,
     updated_at: Option<Timestamp>,
@@ -310,7 +315,9 @@ impl Tally {
             }
         }
         for server in &graph.servers {
-            let index = *self.server_index.entry(server.id.clone()).or_insert(self.servers.len());
+            let place = (server.host.clone(), server.id.clone());
+            let index = *self.server_index.entry(place).or_insert(self.servers.len());
+            self.newest.insert(server.id.clone(), index);
             match self.servers.get_mut(index) {
                 Some(known) => *known = server.clone(),
                 None => self.servers.push(server.clone()),
@@ -332,12 +339,13 @@ impl Tally {
             }
             match &step.kind {
                 StepKind::Move { server, .. } => {
-                    self.moves.insert(server.clone(), index);
+                    let place = (step.host.clone(), server.clone());
                     // The start that followed an earlier stop says nothing about this move.
-                    self.starts.remove(server);
+                    self.starts.remove(&place);
+                    self.moves.insert(place, index);
                 }
                 StepKind::Start { server } => {
-                    self.starts.insert(server.clone(), index);
+                    self.starts.insert((step.host.clone(), server.clone()), index);
                 }
                 _ => {}
             }
@@ -415,19 +423,21 @@ impl Tally {
     }
 
     pub fn server_plan(&self, id: &str) -> Option<&ServerPlan> {
-        self.server_index.get(id).and_then(|index| self.servers.get(*index))
+        self.newest.get(id).and_then(|index| self.servers.get(*index))
     }
 
     /// Every server, in the order of the graphs.
     pub fn servers(&self) -> impl Iterator<Item = ServerTally<'_>> {
         self.servers.iter().map(|plan| {
-            let step = self.moves.get(&plan.id).and_then(|index| self.steps.get(*index));
+            let place = (plan.host.clone(), plan.id.clone());
+            let step = self.moves.get(&place).and_then(|index| self.steps.get(*index));
             ServerTally { plan, state: self.server_state(plan, step), step }
         })
     }
 
     fn server_state(&self, plan: &ServerPlan, step: Option<&StepTally>) -> ServerState {
-        let start = self.starts.get(&plan.id).and_then(|index| self.steps.get(*index));
+        let place = (plan.host.clone(), plan.id.clone());
+        let start = self.starts.get(&place).and_then(|index| self.steps.get(*index));
         let Some(step) = step else {
             if let Some(start) = start {
                 return restarted(start);

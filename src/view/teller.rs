@@ -264,7 +264,8 @@ fn done_words(by: &str, took: &str, done: &Done) -> String {
     match done {
         Done::Already { what } => format!("already so: {what}"),
         Done::Seen { what } => format!("{what} after {took}"),
-        Done::Listed { servers, new } => format!("listed: {servers} as planned, {new} new"),
+        Done::Listed { servers, new: 0 } => format!("listed: {servers}, all of them in the plan"),
+        Done::Listed { servers, new } => format!("listed: {servers}, of which {new} were not in the plan"),
         Done::Moved { to, by, warning } => {
             let warning = warning.as_ref().map(|warning| format!("; warning: {warning}")).unwrap_or_default();
             format!("{} → {to}  done in {took}{warning}", rung(*by))

@@ -45,7 +45,12 @@ fn killed_and_resumed(lab: &Scenario<'_>) {
             wanted: |kind, body| is_intent(kind, body, "live"),
             slow_request: true,
         },
-        Moment { name: "a migration copies", host: "cmp02", wanted: |kind, _| kind == "move_seen", slow_request: false },
+        Moment {
+            name: "a migration copies",
+            host: "cmp02",
+            wanted: |kind, _| kind == "move_seen",
+            slow_request: false,
+        },
         Moment {
             name: "a cold migration waits to be confirmed",
             host: "cmp03",

@@ -5,22 +5,26 @@
 //! the lab is installed, used by hand, and made to fail. A scenario gets it from [`lab::scenario`], prepares servers
 //! and faults, runs the binary, and then looks at Nova through [`nova::Nova`], never through furlough.
 //!
-//! Every scenario runs on both releases, Nova 34 (microversion 2.104) and Zed (2.93):
+//! Every scenario but the race runs on both releases, Nova 34 (microversion 2.104) and Zed (2.93):
 //!
-//! | scenario | prepared | what must come of it |
+//! | module | scenario | what must come of it |
 //! |---|---|---|
-//! | a night's work | 12 hosts of servers: ACTIVE, SHUTOFF, PAUSED, in groups, locked; by live, cold and stop | hosts drained wave by wave and enabled again; every server in its status and lock, groups kept |
-//! | disabled beforehand | a host disabled with a reason of someone else's | drained; still disabled at the end, with that reason |
-//! | late arrival | a server booted onto a disabled host during its drain | seen on the next reading, moved too |
-//! | refused after the 202 | `live_fail=check_dest`: migration `error`, server ACTIVE | Nova's reason shown; the next rung of the ladder |
-//! | stalled | `live_stuck=1` | force-complete or abort as the plan says; one migration at a time |
-//! | cold lands in ERROR | `cold_fail=dest` | named as a leftover with Nova's fault; its host is not maintained, other hosts go on |
-//! | a foreign VERIFY_RESIZE | a resize of someone else's on the host | neither confirmed nor reverted; blocks its host, by name |
-//! | conflict | one 409 from the proxy | asked again after a look; one migration |
-//! | lost answer | the answer to a live migration cut by the proxy | adopted, never asked for twice |
-//! | token expires | tokens of 20 s; a token revoked | logged in again, nothing lost or repeated |
-//! | kill -9, resume | killed at several moments of a run | the end state of an undisturbed run; no action sent twice |
-//! | host dies | nova-compute of a source, of a destination killed | no evacuation without proof of fencing; leftovers named |
+//! | `emptying` | one host of ACTIVE, SHUTOFF, PAUSED, locked servers and groups; by live, cold and stop | each as it was, the host too; limits kept at every look |
+//! | | all hosts, wave by wave, canary first | each disabled once and enabled once; no server sent into its own wave |
+//! | | a host disabled beforehand | drained; still disabled, with that reason |
+//! | | builds that land during the drain | seen on the next reading, moved too |
+//! | | `drain`, then `enable` | given back, what was stopped runs |
+//! | | a Nova that offers 2.12, 2.30, 2.60 | the same, by every fallback |
+//! | `trouble` | refused after the 202 (`live_fail=check_dest`) | the next rung; or exit 1 with Nova's words, and a resume |
+//! | | `live_stuck` | aborted, then cold |
+//! | | `cold_fail=dest` | named with Nova's fault; not maintained; no further wave |
+//! | | one 409 from the proxy | asked again, one migration |
+//! | | a token revoked, tokens of 8 s | logged in again, nothing lost or repeated |
+//! | | the answer to every kind of request lost | none is asked twice |
+//! | `interruptions` | `kill -9` at five moments, then `resume` | the end of an undisturbed run; each request and the command once |
+//! | | Ctrl-C once, twice | exit 130; what waits is withdrawn; `resume` finishes, by the same method |
+//! | `refusals` | someone else's VERIFY_RESIZE; an affinity pair; a compiled plan that drifted; a host another run holds | exit 3, named, not one request that changes anything |
+//! | `race` | furlough beside the usual tools | as fast, with few requests |
 //!
 //! Deliberately absent: servers with ports or volumes, evacuation with shared storage, several cells.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a scenario ends at the first surprise")]

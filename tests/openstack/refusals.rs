@@ -10,12 +10,7 @@ use crate::nova::text;
 use crate::on_both_releases;
 use crate::scenario::{Scenario, Server};
 
-on_both_releases!(
-    a_foreign_verify_resize,
-    an_affinity_pair,
-    a_compiled_plan_and_its_drift,
-    two_runs_on_one_host,
-);
+on_both_releases!(a_foreign_verify_resize, an_affinity_pair, a_compiled_plan_and_its_drift, two_runs_on_one_host,);
 
 /// All of it, on whichever stream.
 fn said(outcome: &Outcome) -> String {
@@ -83,7 +78,8 @@ fn two_runs_on_one_host(lab: &Scenario<'_>) {
     let changes = lab.proxy.count(crate::proxy::Seen::changes);
     // the same journal, and one that has never heard of the first run: only the cloud tells
     for journal in [None, Some("--journal=other.db")] {
-        for command in [&["run", "plan.yaml", "--yes"][..], &["drain", "cmp05", "--yes"], &["enable", "cmp05", "--yes"]] {
+        for command in [&["run", "plan.yaml", "--yes"][..], &["drain", "cmp05", "--yes"], &["enable", "cmp05", "--yes"]]
+        {
             if journal.is_some() && command[0] == "enable" {
                 continue; // to give back what an unknown run took is what `enable` is for
             }

@@ -53,15 +53,15 @@ fn refused_after_the_202_then_cold(lab: &Scenario<'_>) {
     assert_eq!(lab.condition(&id), before);
     let failed = account.all("step_settled").find(|s| s["outcome"].get("retryable").is_some()).expect("a failed try");
     assert!(text(&failed["outcome"]["retryable"], "fault").contains("lab fault"), "{failed}");
-    assert_eq!((lab.asked(&id, "os-migrateLive"), lab.asked(&id, "migrate"), lab.asked(&id, "confirmResize")), (1, 1, 1));
+    assert_eq!(
+        (lab.asked(&id, "os-migrateLive"), lab.asked(&id, "migrate"), lab.asked(&id, "confirmResize")),
+        (1, 1, 1)
+    );
     lab.in_service("cmp01");
 }
 
 fn refused_after_the_202_and_nothing_else_allowed(lab: &Scenario<'_>) {
-    let ids = lab.boot(&[
-        Server::new("choosy", "cmp02").knob("live_fail", "check_dest"),
-        Server::new("easy", "cmp02"),
-    ]);
+    let ids = lab.boot(&[Server::new("choosy", "cmp02").knob("live_fail", "check_dest"), Server::new("easy", "cmp02")]);
     let account = lab.run_plan(&plan(&["cmp02"], &format!("  servers: [{{ladder: [live]}}]\n{MAINTAIN}")), 1);
     held_back(lab, &account, "cmp02");
     let left = leftover(&account, &ids[0]);
@@ -100,7 +100,10 @@ fn a_cold_migration_that_lands_in_error(lab: &Scenario<'_>) {
         Server::new("fine", "cmp05"),
         Server::new("never", "cmp06"),
     ]);
-    let rest = format!("  servers: [{{ladder: [cold]}}]\nwaves: {{max_hosts: 2}}\n{}", MAINTAIN.replace("touch, maintained", "touch, 'maintained-{{ host.name }}'"));
+    let rest = format!(
+        "  servers: [{{ladder: [cold]}}]\nwaves: {{max_hosts: 2}}\n{}",
+        MAINTAIN.replace("touch, maintained", "touch, 'maintained-{{ host.name }}'")
+    );
     let account = lab.run_plan(&plan(&["cmp04", "cmp05", "cmp06"], &rest), 1);
     held_back(lab, &account, "cmp04");
     let left = leftover(&account, &ids[0]);
@@ -134,10 +137,7 @@ fn a_token_that_is_revoked_and_one_that_expires(lab: &Scenario<'_>) {
         tokens.dedup();
         tokens
     };
-    let ids = lab.boot(&[
-        Server::new("one", "cmp08").knob("live_seconds", "9"),
-        Server::new("two", "cmp08"),
-    ]);
+    let ids = lab.boot(&[Server::new("one", "cmp08").knob("live_seconds", "9"), Server::new("two", "cmp08")]);
     let mut running = lab.start_plan(&plan(&["cmp08"], "  servers: [{ladder: [live]}]"));
     wait_event(&mut running, "a migration", |kind, _| kind == "move_seen");
     lab.revoke(&tokens(0).remove(0));

@@ -1,6 +1,9 @@
 //! Cold migration: the server is off while it moves, and the move is confirmed. Only a resize of our own is ever
 //! confirmed: the record with the id that this attempt made.
 
+#[cfg(test)]
+mod tests;
+
 use async_trait::async_trait;
 use tokio::time::Instant;
 
@@ -74,7 +77,7 @@ impl Kind for Cold {
         if matches!(verdict, Verdict::Then(_)) {
             self.terminal_at = None;
         }
-        moving::explain(cx, asked, &self.server, verdict).await
+        Ok(moving::explain(cx, asked, &self.server, verdict).await)
     }
 
     fn undo(&self, intent: &Intent) -> Undo {

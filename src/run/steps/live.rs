@@ -1,6 +1,9 @@
 //! Live migration: the server goes on running. Withdrawn when it stalls, takes too long, or still waits in Nova's queue
 //! when the operator stops the run.
 
+#[cfg(test)]
+mod tests;
+
 use async_trait::async_trait;
 use tokio::time::Instant;
 
@@ -13,6 +16,9 @@ use crate::run::watch::{Seen, Want};
 
 /// How long an abort may take to show. Nova sends it to the source's nova-compute, which may be dead or ignore it.
 const ABORT_PATIENCE_S: u64 = 180;
+/// How long after its time was up the abort of a migration is asked again when its answer is lost: long enough for an
+/// API that is restarted.
+const ABORT_AGAIN_FOR_S: u64 = 900;
 
 pub(super) struct Live {
     server: String,
@@ -98,7 +104,7 @@ impl Kind for Live {
             terminal_at: self.terminal_at,
         };
         let verdict = judge(&made, asked, &seen, &judging);
-        moving::explain(cx, asked, &self.server, verdict).await
+        Ok(moving::explain(cx, asked, &self.server, verdict).await)
     }
 
     fn undo(&self, intent: &Intent) -> Undo {
@@ -131,8 +137,8 @@ fn judge(made: &Intent, asked: &Asked, seen: &Seen, judging: &Judging<'_>) -> Ve
     if record.status.is_terminal() {
         return ended(record, asked, before, seen, judging);
     }
-    if let Intent::Abort { why, .. } = &asked.intent {
-        return withdrawing(record, asked, seen, why);
+    if let Intent::Abort { .. } = &asked.intent {
+        return withdrawing(record, asked, before, seen, judging);
     }
     match reason_to_withdraw(record, asked, before, seen, judging) {
         Some(why) if withdrawable(record, judging.capabilities) => {
@@ -144,13 +150,7 @@ fn judge(made: &Intent, asked: &Asked, seen: &Seen, judging: &Judging<'_>) -> Ve
 }
 
 /// The record is terminal; the server's own row, read after that, decides.
-fn ended(
-    record: &Migration,
-    asked: &Asked,
-    before: &ServerBefore,
-    seen: &Seen,
-    judging: &Judging<'_>,
-) -> Verdict {
+fn ended(record: &Migration, asked: &Asked, before: &ServerBefore, seen: &Seen, judging: &Judging<'_>) -> Verdict {
     let Some(terminal_at) = judging.terminal_at else { return Verdict::Wait(Want::Server) };
     let row = match moving::row_since(seen, terminal_at) {
         // After a failure the next rung waits for it.
@@ -183,17 +183,33 @@ fn ended(
 }
 
 /// An abort was asked and the migration goes on.
-fn withdrawing(record: &Migration, asked: &Asked, seen: &Seen, why: &str) -> Verdict {
+fn withdrawing(
+    record: &Migration,
+    asked: &Asked,
+    before: &ServerBefore,
+    seen: &Seen,
+    judging: &Judging<'_>,
+) -> Verdict {
+    let Intent::Abort { why, .. } = &asked.intent else { return Verdict::Wait(Want::Migration) };
+    // An abort can be asked twice: one that was taken already only has the second refused.
+    let lost = !matches!(asked.answer, Some(Answer::Accepted { .. } | Answer::Refused { .. }));
+    let again_for_s = moving::timeout_s(judging.options.timeout, before).saturating_add(ABORT_AGAIN_FOR_S);
+    let in_time = seen.copying_since.is_none_or(|since| since.elapsed().as_secs() < again_for_s);
+    if lost && in_time && withdrawable(record, judging.capabilities) && asked.since_s() >= moving::NEVER_ARRIVED_AFTER_S
+    {
+        return Verdict::Then(asked.intent.clone());
+    }
     if asked.since_s() < ABORT_PATIENCE_S {
         return Verdict::Wait(Want::Migration);
     }
-    let moving_still = seen.progress_at.is_some_and(|at| at > asked.at);
+    let moving_still = seen.progress_at.is_some_and(|at| at > asked.at && at.elapsed().as_secs() < ABORT_PATIENCE_S);
     if moving_still {
         return Verdict::Wait(Want::Migration);
     }
     let answer = match &asked.answer {
         Some(Answer::Refused { message, .. }) => format!("refused: {message}"),
-        _ => "accepted, and nothing came of it".to_owned(),
+        Some(Answer::Lost { .. }) | None => "lost on its way".to_owned(),
+        Some(Answer::Accepted { .. }) => "accepted, and nothing came of it".to_owned(),
     };
     Verdict::Settled(Outcome::Unknown {
         reason: format!("{why}; the abort was {answer}, and migration {} is still {}", record.id, record.status),

@@ -16,6 +16,9 @@ pub(super) const NEVER_ARRIVED_AFTER_S: u64 = 75;
 /// How long a server's row may lag behind its migration record, or the other way round (nova-compute saves one after
 /// the other; real clouds show up to a minute).
 pub(super) const GRACE_S: u64 = 120;
+/// How long Nova may be at work on a server without a record of a move, before a person has to look: a shelve or a
+/// snapshot of a large disk takes its time.
+const BUSY_PATIENCE_S: u64 = 3600;
 /// Before a server that another action keeps busy is asked again.
 pub(super) const BUSY_AGAIN_S: u64 = 15;
 /// Before a service that could not be reached or asked to wait is asked again.
@@ -95,7 +98,7 @@ pub(super) fn refused(trouble: &Trouble) -> Option<Outcome> {
     }
 }
 
-/// No record of ours is to be seen. `idle_on_source`: a row read after the request shows the server untouched.
+/// No record of ours is to be seen: what a row read after the request says.
 pub(super) fn no_trace(asked: &Asked, seen: &Seen, before: &ServerBefore) -> Verdict {
     let row = match row_since(seen, asked.at) {
         Some(Row::Gone) => return Verdict::Settled(Outcome::Done(Done::Gone)),
@@ -106,9 +109,24 @@ pub(super) fn no_trace(asked: &Asked, seen: &Seen, before: &ServerBefore) -> Ver
     if row.status == ServerStatus::Error {
         return Verdict::Settled(in_error(row));
     }
-    let untouched = row.is_idle() && row.host.as_deref() == Some(&before.host) && row.status == before.status;
-    if !untouched || asked.since_s() < NEVER_ARRIVED_AFTER_S {
-        return Verdict::Wait(if untouched { Want::Migration } else { Want::Server });
+    let since_s = asked.since_s();
+    if !row.is_idle() {
+        if since_s < BUSY_PATIENCE_S {
+            return Verdict::Wait(Want::Server);
+        }
+        return Verdict::Settled(contradiction(row, "nowhere to be seen"));
+    }
+    if since_s < NEVER_ARRIVED_AFTER_S {
+        return Verdict::Wait(Want::Migration);
+    }
+    // Its owner may have stopped or paused it meanwhile; where it is and whether Nova is at work on it decide.
+    match &row.host {
+        Some(now) if *now == before.host => {}
+        Some(now) if row.status != ServerStatus::VerifyResize => {
+            let what = format!("it is on {now}, by a migration that nova shows no record of");
+            return Verdict::Settled(Outcome::Done(Done::Already { what }));
+        }
+        _ => return Verdict::Settled(contradiction(row, "nowhere to be seen")),
     }
     let reason = if asked.accepted() {
         "nova accepted it, and then made no migration of it"
@@ -179,14 +197,18 @@ pub(super) fn timeout_s(timeout: crate::plan::MoveTimeout, before: &ServerBefore
 }
 
 /// Adds Nova's own words to an outcome that has none.
-pub(super) async fn explain(cx: &Context, asked: &Asked, server: &str, verdict: Verdict) -> Result<Verdict, Trouble> {
+pub(super) async fn explain(cx: &Context, asked: &Asked, server: &str, verdict: Verdict) -> Verdict {
     let (Verdict::Settled(mut outcome), Some(request_id)) = (verdict.clone(), asked.request_id()) else {
-        return Ok(verdict);
+        return verdict;
     };
     if let Outcome::Retryable { fault, .. } | Outcome::Failed { fault, .. } = &mut outcome
         && fault.is_none()
     {
-        *fault = cx.cloud.action_fault(server, request_id).await?;
+        // Words only: an outcome that is known does not become unknown because they cannot be read.
+        match cx.cloud.action_fault(server, request_id).await {
+            Ok(found) => *fault = found,
+            Err(error) => tracing::debug!(server, %error, "nova's words about it could not be read"),
+        }
     }
-    Ok(Verdict::Settled(outcome))
+    Verdict::Settled(outcome)
 }

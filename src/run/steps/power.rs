@@ -1,5 +1,8 @@
 //! Stopping a server on its host, starting it again, and leaving it alone.
 
+#[cfg(test)]
+mod tests;
+
 use async_trait::async_trait;
 
 use super::moving::{self, Row};
@@ -57,7 +60,7 @@ impl Kind for Stop {
         let Some(asked) = asked else { return Ok(Verdict::Pause(0)) };
         let seen = cx.watch.seen(&self.server);
         let verdict = judge(asked, &seen, &ServerStatus::Shutoff, Done::Stopped, cx.plan.drain.power_timeout_s);
-        moving::explain(cx, asked, &self.server, verdict).await
+        Ok(moving::explain(cx, asked, &self.server, verdict).await)
     }
 
     fn undo(&self, intent: &Intent) -> Undo {
@@ -128,7 +131,7 @@ impl Kind for Start {
         let Some(asked) = asked else { return Ok(Verdict::Pause(0)) };
         let seen = cx.watch.seen(&self.server);
         let verdict = judge(asked, &seen, &ServerStatus::Active, Done::Started, cx.plan.drain.power_timeout_s);
-        moving::explain(cx, asked, &self.server, verdict).await
+        Ok(moving::explain(cx, asked, &self.server, verdict).await)
     }
 
     fn undo(&self, intent: &Intent) -> Undo {
@@ -142,7 +145,7 @@ impl Kind for Start {
 /// Pure: what is seen, to what it means for a change of power.
 fn judge(asked: &Asked, seen: &Seen, wanted: &ServerStatus, done: Done, timeout_s: u64) -> Verdict {
     let row = match moving::row_since(seen, asked.at) {
-        None => return Verdict::Wait(Want::ServerNow),
+        None => return Verdict::Wait(Want::ServerAlone),
         Some(Row::Gone) => return Verdict::Settled(Outcome::Done(Done::Gone)),
         Some(Row::Here(row)) => row,
     };
@@ -161,7 +164,7 @@ fn judge(asked: &Asked, seen: &Seen, wanted: &ServerStatus, done: Done, timeout_
         });
     }
     if asked.since_s() < timeout_s {
-        return Verdict::Wait(Want::ServerNow);
+        return Verdict::Wait(Want::ServerAlone);
     }
     Verdict::Settled(Outcome::Unknown {
         reason: format!(

@@ -21,10 +21,21 @@ struct Move {
 #[derive(Debug, Clone)]
 enum Op {
     /// Asks, and takes if it may.
-    Begin { server: u8, source: usize, rung: Rung },
-    Placed { which: usize, to: usize },
-    Release { which: usize },
-    Settle { which: usize },
+    Begin {
+        server: u8,
+        source: usize,
+        rung: Rung,
+    },
+    Placed {
+        which: usize,
+        to: usize,
+    },
+    Release {
+        which: usize,
+    },
+    Settle {
+        which: usize,
+    },
     /// As after a resume: everything is given back, and what is in flight taken anew.
     Again,
     StopQueueing,

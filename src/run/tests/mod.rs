@@ -2,8 +2,13 @@
 //! made of state machines, killed at every append of its journal.
 
 mod admission;
+mod crash;
+mod driver;
+mod fake;
 mod night;
+mod oracle;
 mod random;
+mod stage;
 mod states;
 
 use std::collections::BTreeMap;
@@ -97,11 +102,11 @@ pub(in crate::run) fn accepted() -> Option<Answer> {
     Some(Answer::Accepted { request_id: Some("req-1".to_owned()) })
 }
 
-/// A row read this moment, and these records.
+/// A row read after all that the judge is told of, and these records.
 pub(in crate::run) fn seen(row: Server, migrations: Vec<Migration>) -> Seen {
     Seen {
         server: Some(row),
-        server_as_of: Some(Instant::now()),
+        server_as_of: Some(Instant::now() + std::time::Duration::from_secs(1)),
         migrations,
         migrations_as_of: Some(Instant::now()),
         ..Seen::default()

@@ -47,7 +47,7 @@ fn brought_home(night: Night) -> Result<(), String> {
     let mut night = night;
     for _ in 0..4 {
         let mut well = Choices::new(Vec::new());
-        night.to_the_end(&mut well)?;
+        night.play_out(&mut well)?;
         if night.all_done() {
             return Ok(());
         }
@@ -63,10 +63,10 @@ proptest! {
     fn a_night_keeps_what_is_promised_and_can_be_brought_home(stage in stage(), chances in chances()) {
         let mut choices = Choices::new(chances);
         let mut night = Night::begin(&stage).map_err(TestCaseError::fail)?;
-        night.to_the_end(&mut choices).map_err(TestCaseError::fail)?;
+        night.play_out(&mut choices).map_err(TestCaseError::fail)?;
         // Resumed with what chance is left, and then with luck.
         let mut night = Night::resumed(&night.graph, &night.events).map_err(TestCaseError::fail)?;
-        night.to_the_end(&mut choices).map_err(TestCaseError::fail)?;
+        night.play_out(&mut choices).map_err(TestCaseError::fail)?;
         brought_home(night).map_err(TestCaseError::fail)?;
     }
 
@@ -74,9 +74,9 @@ proptest! {
     fn a_replay_stands_where_the_night_stood_after_every_event(stage in stage(), chances in chances()) {
         let mut choices = Choices::new(chances);
         let mut night = Night::begin(&stage).map_err(TestCaseError::fail)?;
-        night.to_the_end(&mut choices).map_err(TestCaseError::fail)?;
+        night.play_out(&mut choices).map_err(TestCaseError::fail)?;
         let mut night = Night::resumed(&night.graph, &night.events).map_err(TestCaseError::fail)?;
-        night.to_the_end(&mut choices).map_err(TestCaseError::fail)?;
+        night.play_out(&mut choices).map_err(TestCaseError::fail)?;
         let mut engine = Engine::new(&night.graph, true).unwrap();
         for (event, stood) in night.events.iter().zip(&night.stood) {
             engine.apply(event).map_err(|illegal| TestCaseError::fail(format!("{event:?}: {illegal}")))?;
@@ -88,10 +88,10 @@ proptest! {
     fn killed_after_any_event_a_night_is_brought_home(stage in stage(), chances in chances(), at in any::<prop::sample::Index>()) {
         let mut choices = Choices::new(chances);
         let mut night = Night::begin(&stage).map_err(TestCaseError::fail)?;
-        night.to_the_end(&mut choices).map_err(TestCaseError::fail)?;
+        night.play_out(&mut choices).map_err(TestCaseError::fail)?;
         let prefix = &night.events[..=at.index(night.events.len())];
         let mut night = Night::resumed(&night.graph, prefix).map_err(TestCaseError::fail)?;
-        night.to_the_end(&mut choices).map_err(TestCaseError::fail)?;
+        night.play_out(&mut choices).map_err(TestCaseError::fail)?;
         brought_home(night).map_err(TestCaseError::fail)?;
     }
 }

@@ -136,7 +136,7 @@ fn what_is_not_about_a_step_is_no_transition_of_one() {
 fn an_illegal_event_names_step_state_and_event() {
     let graph = stage().graph();
     let mut engine = Engine::new(&graph, true).unwrap();
-    engine.apply(&started(graph.clone())).unwrap();
+    engine.apply(&started(graph)).unwrap();
     let disable = StepId("h0/disable".to_owned());
     let answer = Answer::Accepted { request_id: None };
     let error = engine.apply(&EventKind::StepAnswered { step: disable.clone(), attempt: 1, answer }).unwrap_err();

@@ -19,7 +19,7 @@ fn a_night_reads_from_top_to_bottom() {
     2026-11-23 (UTC)
     16:42:07Z run              plan kernel-reboot on prod: 2 hosts in 2 waves, 4 servers (furlough 0.1.0)
     16:42:10Z wave 1   cmp-07  compute service  disabled after 2 s
-    16:42:13Z wave 1   cmp-07  servers  listed: 2 as planned, 0 new
+    16:42:13Z wave 1   cmp-07  servers  listed: 2, all of them in the plan
     16:42:16Z wave 1   cmp-07  web-3 (9f2c1a07…)  live → cmp-11  under way, migration 812
     16:42:44Z wave 1   cmp-07  web-3 (9f2c1a07…)  live  attempt 1 failed after 30 s: the live migration ended as `failed`; Nova says: Live Migration failure: operation failed: guest CPU doesn't match
     16:42:45Z wave 1   cmp-07  web-3 (9f2c1a07…)  cold  attempt 2 begins
@@ -34,7 +34,7 @@ fn a_night_reads_from_top_to_bottom() {
     16:48:25Z wave 1   cmp-07  wait until host.service.state == 'up'  holds after 2 s
     16:48:29Z wave 1   cmp-07  compute service  enabled after 2 s
     16:48:32Z wave 2   cmp-08  compute service  already so: it was disabled before
-    16:48:35Z wave 2   cmp-08  servers  listed: 2 as planned, 0 new
+    16:48:35Z wave 2   cmp-08  servers  listed: 2, all of them in the plan
     16:48:42Z wave 2   cmp-08  ビルド-\x1b[31mold (c0ffee00…)  stop  stopped in 6 s, still on the host
     16:48:45Z wave 2   cmp-08  host  nothing more is to leave after 2 s
     16:48:45Z run              note: the cloud did not answer for 20 s

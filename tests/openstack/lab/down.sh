@@ -7,6 +7,7 @@ shopt -s nullglob
 # computes: KILL is enough, their guests are a JSON file
 for f in "$RUN"/compute-*.pid; do stop_one "$(basename "$f" .pid)" KILL 5; done
 for n in scheduler conductor nova-api neutron glance placement keystone; do stop_one "$n" TERM 15 & done; wait
+alive rabbit >/dev/null || rabbit_runs || true
 stop_one rabbit TERM 60
 stop_one rabbit-sh TERM 5
 stop_one epmd TERM 5

@@ -74,6 +74,11 @@ alive() { # name: prints the pid when it runs and is ours
   [ "$(pid_stat "$pid" 1)" != Z ] || return 1
   echo "$pid"
 }
+# RabbitMQ's script backgrounds the real process; its own pid file names it, also when an up.sh ended before it was known.
+rabbit_runs() {
+  local p; p=$(cat "$RUN/rabbit.own.pid" 2>/dev/null) && [ -n "$p" ] || return 1
+  grep -qsaF -- "$VAR/rabbit" "/proc/$p/cmdline" && write_pid rabbit "$p"
+}
 tree() { echo "$1"; local c; for c in $(cat /proc/"$1"/task/*/children 2>/dev/null); do tree "$c"; done; }
 spawn() { # name command...: detached, own session, log file, pid file
   local name=$1; shift

@@ -37,8 +37,7 @@ ERL_BIN=$(ls -d /usr/lib/erlang/erts-*/bin | tail -1)
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
   spawn epmd "$ERL_BIN/epmd" -address 127.0.0.1 -port "$P_EPMD"
   wait_up epmd "$P_EPMD" 20
-  # the script backgrounds beam.smp; its own pid file names the real process
-  alive rabbit >/dev/null || { rm -f "$RUN/rabbit.own.pid"; spawn rabbit-sh /usr/lib/rabbitmq/bin/rabbitmq-server; } )
+  alive rabbit >/dev/null || rabbit_runs || { rm -f "$RUN/rabbit.own.pid"; spawn rabbit-sh /usr/lib/rabbitmq/bin/rabbitmq-server; } )
 
 # ---- database --------------------------------------------------------------------
 ME=$(id -un)
@@ -121,9 +120,6 @@ serve keystone "$P_KEYSTONE" 4 "$M_KEYSTONE"
 wait_up keystone "$P_KEYSTONE" 120
 run_log bootstrap "$VENV/bin/python" "$LAB_HOME/bootstrap.py" "$P_KEYSTONE" "$P_NOVA" "$P_PLACEMENT" "$P_GLANCE" "$P_NEUTRON"
 lap "keystone, catalog"
-rabbit_runs() {
-  local p; p=$(cat "$RUN/rabbit.own.pid" 2>/dev/null) && [ -n "$p" ] && [ -d "/proc/$p" ] && write_pid rabbit "$p"
-}
 alive rabbit >/dev/null || until_ok "rabbit starts" 120 rabbit_runs
 wait_up rabbit "$P_AMQP" 180
 spawn conductor "$BIN/nova-conductor" "${NC[@]}"
