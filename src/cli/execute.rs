@@ -55,6 +55,10 @@ pub(super) async fn start(
     if graph.steps.is_empty() {
         super::tell(&graph.gaps.iter().map(|gap| format!("{gap}\n")).collect::<String>());
         super::tell("nothing to do\n");
+        // Somebody has put these hosts back by hand: a run that has ended must not hold them for ever.
+        if !inherits.is_empty() {
+            pass_on(&*surroundings.journal()?, &inherits).await?;
+        }
         return Ok(0);
     }
     // What would stop the run is better known before somebody says yes.
@@ -64,9 +68,7 @@ pub(super) async fn start(
     }
     let run = new_run_id();
     let hosts: Vec<String> = graph.hosts.iter().map(|host| host.name.clone()).collect();
-    for (ended, host) in inherits {
-        journal.release(&ended, &host).await?;
-    }
+    pass_on(&*journal, &inherits).await?;
     let _claim = journal.claim(&run, cloud.name(), &hosts).await?;
     let begin = Begin::New { graph: Box::new(graph), plan_text, folder };
     execute(surroundings, cloud, journal, run, begin, hosts, output).await
@@ -115,6 +117,15 @@ pub(super) async fn execute(
     }
     finish(surroundings, &*journal, &run, &ended, output).await?;
     Ok(ended.ending.exit_code())
+}
+
+/// Ends the leases of runs that have ended.
+async fn pass_on(journal: &dyn Journal, leases: &[(RunId, String)]) -> Result<(), Failure> {
+    for (ended, host) in leases {
+        journal.release(ended, host).await?;
+        super::tell(&format!("run {ended} no longer holds {host}\n"));
+    }
+    Ok(())
 }
 
 fn view_for(surroundings: &Surroundings, output: &Output) -> Box<dyn View + Send> {

@@ -46,7 +46,7 @@ impl Resume {
         let events = journal.read(&run.id).await?;
         if let Some(host) = given_back(&events, &run.hosts) {
             return Err(Failure::blocked(format!(
-                "{} left {host} out of service, and `furlough enable` has put it back since: its steps were for a \
+                "{} left {host} out of service, and it was given back since: what is left of its steps is for a \
                  host without servers",
                 run.id
             ))
