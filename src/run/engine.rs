@@ -274,11 +274,7 @@ impl Engine {
         self.busy = self.busy.saturating_sub(1);
         let node = &mut self.nodes[at];
         node.outcome = Some(outcome.clone());
-        // A move whose end was never seen may still be copying: it keeps its slots, and the server, until a resume looks.
-        let may_go_on = matches!(outcome, Outcome::Unknown { .. });
-        if let StepKind::Move { server, .. } = &node.step.kind
-            && !may_go_on
-        {
+        if let StepKind::Move { server, .. } = &node.step.kind {
             self.admission.settled(at, server);
         }
         if let Outcome::Retryable { again_after_s, .. } = outcome {
@@ -449,6 +445,7 @@ impl Engine {
                 self.take_in_again(at);
             }
         }
+        self.look_again();
         self.recount();
         self.admission.clear();
         for (at, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.state.in_flight()) {
@@ -471,6 +468,32 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// What was true of a host when the last process left it may be true no longer: somebody may have enabled it, and
+    /// servers may have come. A host that is still to be worked on is read back, listed and seen empty anew first.
+    fn look_again(&mut self) {
+        for own in self.by_host.values() {
+            let begun = |at: &usize| {
+                matches!(self.nodes[*at].step.kind, StepKind::Disable) && self.nodes[*at].state == StepState::Done
+            };
+            let to_do = |at: &usize| {
+                let node = &self.nodes[*at];
+                let after = matches!(node.step.kind, StepKind::Start { .. } | StepKind::Enable);
+                !after && node.state != StepState::Done
+            };
+            if !own.iter().any(begun) || !own.iter().any(to_do) {
+                continue;
+            }
+            for &at in own {
+                let node = &mut self.nodes[at];
+                let looks = matches!(node.step.kind, StepKind::Disable | StepKind::List | StepKind::Empty);
+                if looks && node.state == StepState::Done {
+                    node.state = StepState::Waiting;
+                    node.tries = 0;
+                }
+            }
+        }
     }
 
     /// A start that is done although what it waits for is not: its host was given up.
@@ -556,7 +579,8 @@ impl Engine {
             return false;
         }
         match node.step.kind {
-            StepKind::Disable => self.wave_may_begin(node.step.wave),
+            // A host that is out already is only read back again.
+            StepKind::Disable => matches!(node.outcome, Some(Outcome::Done(_))) || self.wave_may_begin(node.step.wave),
             StepKind::Start { .. } => {
                 let host = &node.step.host;
                 (self.needs_done(node) && self.host_is_emptied(host)) || self.host_is_given_up(host)
@@ -575,7 +599,9 @@ impl Engine {
     /// Nothing on this host has to leave it: once more than its needs, where a host that was given up is gone on with.
     fn host_is_emptied(&self, host: &str) -> bool {
         self.on_host(host).all(|node| match node.step.kind {
-            StepKind::Move { .. } | StepKind::Empty => node.state == StepState::Done,
+            StepKind::Disable | StepKind::List | StepKind::Move { .. } | StepKind::Empty => {
+                node.state == StepState::Done
+            }
             _ => true,
         })
     }

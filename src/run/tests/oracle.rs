@@ -1,6 +1,6 @@
 //! What must be true of a night, told from its events alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::compile::{Graph, Step, StepId, StepKind};
 use crate::event::{Done, EventKind, Outcome};
@@ -34,6 +34,8 @@ pub(super) struct Oracle {
     closed: bool,
     /// Servers this run stopped and has not started again, by host and server.
     pub off: BTreeMap<(String, String), bool>,
+    /// Disables that were done once: after a resume they are only read back, whatever earlier waves do.
+    out: BTreeSet<StepId>,
 }
 
 impl Oracle {
@@ -44,6 +46,7 @@ impl Oracle {
             on_failure: graph.plan.on_failure,
             closed: false,
             off: BTreeMap::new(),
+            out: BTreeSet::new(),
         };
         oracle.add(&graph.steps);
         oracle
@@ -106,13 +109,16 @@ impl Oracle {
         self.follow_restops(engine)
     }
 
-    /// Going on with a host that was given up, the servers started on the way out are stopped anew and the host is
-    /// seen empty anew; nothing else that is done is ever done again.
+    /// Going on with a host that was given up, the servers started on the way out are stopped anew; and a host that is
+    /// still to be worked on is looked at anew. Nothing else that is done is ever done again.
     fn follow_restops(&mut self, engine: &Engine) -> Result<(), String> {
         for known in self.steps.values_mut() {
             let Stands::Done(done) = &known.stands else { continue };
+            if matches!(known.step.kind, StepKind::Disable) {
+                self.out.insert(known.step.id.clone());
+            }
             let waits = engine.node(&known.step.id).unwrap().state == StepState::Waiting;
-            let may = matches!(known.step.kind, StepKind::Empty)
+            let may = matches!(known.step.kind, StepKind::Disable | StepKind::List | StepKind::Empty)
                 || matches!((&known.step.kind, done), (StepKind::Start { .. }, _))
                 || matches!((&known.step.kind, done), (StepKind::Move { .. }, Done::Stopped));
             if waits && !may {
@@ -199,6 +205,9 @@ impl Oracle {
     }
 
     fn wave_begins(&self, id: &StepId, wave: u32) -> Result<(), String> {
+        if self.out.contains(id) {
+            return Ok(());
+        }
         for other in self.steps.values().filter(|other| other.step.wave < wave) {
             let over = match other.stands {
                 Stands::Done(_) | Stands::Failed => true,
