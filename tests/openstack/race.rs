@@ -27,6 +27,7 @@ struct Lap {
 }
 
 #[test]
+#[ignore = "a benchmark, which wants the machine for itself: benches/race runs it"]
 fn one_host_of_twenty_servers_beside_the_usual_tools() {
     lab::scenario(Release::Newest, |lab| {
         let servers: Vec<Server> =
