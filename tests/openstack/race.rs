@@ -117,7 +117,7 @@ fn with_furlough(lab: &Scenario<'_>, ids: &[String]) -> Lap {
 
 fn with_host_evacuate_live(lab: &Scenario<'_>, ids: &[String]) -> Lap {
     let mut command = client(lab, "nova");
-    command.args(["--endpoint-override", &format!("{}/v2.1", lab.proxy.url())]);
+    command.args(["--os-endpoint-override", &format!("{}/v2.1", lab.proxy.url())]);
     command.args(["--os-compute-api-version", "2.79", "host-evacuate-live", HOST]);
     let lap = lap(lab, "nova host-evacuate-live", ids, child(command));
     for id in ids {
