@@ -379,11 +379,24 @@ impl Engine {
         }
     }
 
+    /// What waits for the host to be emptied besides what needs this step: where a host that was given up is gone on
+    /// with, steps in between may be done.
+    fn wait_for_an_empty_host(&self, at: usize) -> Vec<usize> {
+        if !matches!(self.nodes[at].step.kind, StepKind::Move { .. } | StepKind::Empty) {
+            return Vec::new();
+        }
+        let own = self.by_host.get(&self.nodes[at].step.host).into_iter().flatten().copied();
+        let waits =
+            |kind: &StepKind| matches!(kind, StepKind::Command { .. } | StepKind::Wait { .. } | StepKind::Enable);
+        own.filter(|&other| waits(&self.nodes[other].step.kind)).collect()
+    }
+
     /// Marks everything that can never start now. Starts are exempt (what was stopped is started on every way out), and
     /// so are disables, which ask whether their wave may begin.
     fn block_dependants(&mut self, at: usize) {
         let mut hosts = BTreeSet::new();
         let mut todo = self.nodes[at].dependants.clone();
+        todo.extend(self.wait_for_an_empty_host(at));
         while let Some(at) = todo.pop() {
             let node = &mut self.nodes[at];
             let exempt = matches!(node.step.kind, StepKind::Start { .. } | StepKind::Disable);
@@ -445,7 +458,6 @@ impl Engine {
                 self.take_in_again(at);
             }
         }
-        self.look_again();
         self.recount();
         self.admission.clear();
         for (at, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.state.in_flight()) {
@@ -468,32 +480,6 @@ impl Engine {
             }
         }
         Ok(())
-    }
-
-    /// What was true of a host when the last process left it may be true no longer: somebody may have enabled it, and
-    /// servers may have come. A host that is still to be worked on is read back, listed and seen empty anew first.
-    fn look_again(&mut self) {
-        for own in self.by_host.values() {
-            let begun = |at: &usize| {
-                matches!(self.nodes[*at].step.kind, StepKind::Disable) && self.nodes[*at].state == StepState::Done
-            };
-            let to_do = |at: &usize| {
-                let node = &self.nodes[*at];
-                let after = matches!(node.step.kind, StepKind::Start { .. } | StepKind::Enable);
-                !after && node.state != StepState::Done
-            };
-            if !own.iter().any(begun) || !own.iter().any(to_do) {
-                continue;
-            }
-            for &at in own {
-                let node = &mut self.nodes[at];
-                let looks = matches!(node.step.kind, StepKind::Disable | StepKind::List | StepKind::Empty);
-                if looks && node.state == StepState::Done {
-                    node.state = StepState::Waiting;
-                    node.tries = 0;
-                }
-            }
-        }
     }
 
     /// A start that is done although what it waits for is not: its host was given up.
@@ -579,8 +565,7 @@ impl Engine {
             return false;
         }
         match node.step.kind {
-            // A host that is out already is only read back again.
-            StepKind::Disable => matches!(node.outcome, Some(Outcome::Done(_))) || self.wave_may_begin(node.step.wave),
+            StepKind::Disable => self.wave_may_begin(node.step.wave),
             StepKind::Start { .. } => {
                 let host = &node.step.host;
                 (self.needs_done(node) && self.host_is_emptied(host)) || self.host_is_given_up(host)
@@ -599,9 +584,7 @@ impl Engine {
     /// Nothing on this host has to leave it: once more than its needs, where a host that was given up is gone on with.
     fn host_is_emptied(&self, host: &str) -> bool {
         self.on_host(host).all(|node| match node.step.kind {
-            StepKind::Disable | StepKind::List | StepKind::Move { .. } | StepKind::Empty => {
-                node.state == StepState::Done
-            }
+            StepKind::Move { .. } | StepKind::Empty => node.state == StepState::Done,
             _ => true,
         })
     }

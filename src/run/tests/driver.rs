@@ -210,27 +210,6 @@ async fn a_command_that_fails_holds_the_run_and_names_what_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_host_that_somebody_enabled_is_taken_out_again_before_its_maintenance_goes_on() {
-    let mut plan = maintained(&[Rung::Live]);
-    plan.on_failure = OnFailure::Hold;
-    let stage = stage(plan, &["d1", "h1"], &[("s1", "h1")]);
-    stage.fake.world().exit_codes = [3; 9].into();
-    assert_eq!(stage.to_the_end().await.ending, Ending::Failed);
-    {
-        let mut world = stage.fake.world();
-        world.exit_codes.clear();
-        let service = world.services.get_mut("h1").unwrap();
-        (service.status, service.disabled_reason) = (ServiceStatus::Enabled, None);
-    }
-    let ended = stage.to_the_end().await;
-    assert_eq!((ended.ending, ended.leftovers), (Ending::Done, Vec::new()));
-    home(&stage);
-    let taken = &stage.fake.world().taken;
-    let after = taken.iter().rposition(|taken| taken == "disable h1").unwrap();
-    assert_eq!(taken[after..], ["disable h1", "command h1 reboot", "command h1 check", "enable h1"].map(str::to_owned));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_host_that_cannot_be_enabled_does_not_have_its_servers_stopped_again() {
     let stage = stopped();
     stage.fake.fate("enable h1", &[Fate::Refused(Refusal::Forbidden)]);

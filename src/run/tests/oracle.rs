@@ -1,6 +1,6 @@
 //! What must be true of a night, told from its events alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::compile::{Graph, Step, StepId, StepKind};
 use crate::event::{Done, EventKind, Outcome};
@@ -34,8 +34,6 @@ pub(super) struct Oracle {
     closed: bool,
     /// Servers this run stopped and has not started again, by host and server.
     pub off: BTreeMap<(String, String), bool>,
-    /// Disables that were done once: after a resume they are only read back, whatever earlier waves do.
-    out: BTreeSet<StepId>,
 }
 
 impl Oracle {
@@ -46,7 +44,6 @@ impl Oracle {
             on_failure: graph.plan.on_failure,
             closed: false,
             off: BTreeMap::new(),
-            out: BTreeSet::new(),
         };
         oracle.add(&graph.steps);
         oracle
@@ -109,16 +106,13 @@ impl Oracle {
         self.follow_restops(engine)
     }
 
-    /// Going on with a host that was given up, the servers started on the way out are stopped anew; and a host that is
-    /// still to be worked on is looked at anew. Nothing else that is done is ever done again.
+    /// Going on with a host that was given up, the servers started on the way out are stopped anew and the host is
+    /// seen empty anew; nothing else that is done is ever done again.
     fn follow_restops(&mut self, engine: &Engine) -> Result<(), String> {
         for known in self.steps.values_mut() {
             let Stands::Done(done) = &known.stands else { continue };
-            if matches!(known.step.kind, StepKind::Disable) {
-                self.out.insert(known.step.id.clone());
-            }
             let waits = engine.node(&known.step.id).unwrap().state == StepState::Waiting;
-            let may = matches!(known.step.kind, StepKind::Disable | StepKind::List | StepKind::Empty)
+            let may = matches!(known.step.kind, StepKind::Empty)
                 || matches!((&known.step.kind, done), (StepKind::Start { .. }, _))
                 || matches!((&known.step.kind, done), (StepKind::Move { .. }, Done::Stopped));
             if waits && !may {
@@ -205,9 +199,6 @@ impl Oracle {
     }
 
     fn wave_begins(&self, id: &StepId, wave: u32) -> Result<(), String> {
-        if self.out.contains(id) {
-            return Ok(());
-        }
         for other in self.steps.values().filter(|other| other.step.wave < wave) {
             let over = match other.stands {
                 Stands::Done(_) | Stands::Failed => true,
@@ -293,10 +284,17 @@ impl Oracle {
         if matches!(known.step.kind, StepKind::Start { .. } | StepKind::Disable) {
             return false;
         }
-        known.needs.iter().any(|need| {
-            let stands = &self.steps[need].stands;
-            *stands == Stands::Failed || (*stands == Stands::Waiting && self.hopeless(need))
-        })
+        // A host that is gone on with may fail to be emptied although what came after that is done.
+        let for_an_empty_host =
+            matches!(known.step.kind, StepKind::Command { .. } | StepKind::Wait { .. } | StepKind::Enable);
+        let never_empty = self.on_host(&known.step.host).any(|other| {
+            matches!(other.step.kind, StepKind::Move { .. } | StepKind::Empty) && other.stands == Stands::Failed
+        });
+        (for_an_empty_host && never_empty)
+            || known.needs.iter().any(|need| {
+                let stands = &self.steps[need].stands;
+                *stands == Stands::Failed || (*stands == Stands::Waiting && self.hopeless(need))
+            })
     }
 
     /// Nothing happens any more.

@@ -1,10 +1,23 @@
 //! Random nights: what is promised of a run, of its replay and of its resume, after any of its events.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::night::{Choices, Night, Stage, standing};
 use crate::plan::{Finish, Limits, OnFailure, Rung};
 use crate::run::engine::Engine;
+
+/// The same nights on every machine; PROPTEST_CASES and PROPTEST_RNG_SEED look further.
+fn nights() -> ProptestConfig {
+    let mut config = ProptestConfig::default();
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = 100;
+    }
+    if std::env::var_os("PROPTEST_RNG_SEED").is_none() {
+        config.rng_seed = RngSeed::Fixed(20_261_123);
+    }
+    config
+}
 
 fn stage() -> impl Strategy<Value = Stage> {
     let ladder = prop_oneof![
@@ -57,7 +70,7 @@ fn brought_home(night: Night) -> Result<(), String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(nights())]
 
     #[test]
     fn a_night_keeps_what_is_promised_and_can_be_brought_home(stage in stage(), chances in chances()) {
