@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::steps::{self, Asked, Context, Intended, Kind, Trouble, Verdict};
-use super::watch::Following;
+use super::watch::{Following, Want};
 use crate::cloud::{CloudErrorKind, Inventory, MigrationKind, MigrationStatus, Refusal, Server};
 use crate::compile::StepKind;
 use crate::event::{Answer, EventKind, Intent, Outcome, Progress};
@@ -152,8 +152,8 @@ impl Task {
         if matches!(intent, Intent::Live { .. } | Intent::Cold { .. }) {
             self.told = Told { made: Some(intent.clone()), ..Told::default() };
         }
-        let at = Instant::now();
         let answered = kind.act(&self.cx, &intent).await;
+        let at = Instant::now();
         let (answer, refusal) = match answered {
             Ok(accepted) => (Answer::Accepted { request_id: accepted.request_id }, None),
             Err(Trouble::Cloud(error)) if error.is_lost() => (Answer::Lost { cause: error.to_string() }, None),
@@ -183,6 +183,12 @@ impl Task {
         loop {
             if asked.is_none() && self.cx.interrupted() {
                 return Ok(());
+            }
+            if let (Some(asked), Some(server)) = (&asked, server)
+                && self.records_are_older(asked, server)
+            {
+                self.cx.watch.next(server, Want::Migration).await;
+                continue;
             }
             let verdict = match kind.settle(&self.cx, asked.as_ref()).await {
                 Ok(verdict) => verdict,
@@ -228,6 +234,13 @@ impl Task {
                 }
             }
         }
+    }
+
+    /// No records were read since the move was answered. Below 2.25 a move may take two requests, of which the first
+    /// leaves a failed record: without the second one's it would be taken for the end of the move.
+    fn records_are_older(&self, asked: &Asked, server: &str) -> bool {
+        let a_move = matches!(asked.intent, Intent::Live { .. } | Intent::Cold { .. });
+        a_move && self.cx.watch.seen(server).migrations_as_of.is_some_and(|as_of| as_of < asked.at)
     }
 
     /// Tells which record the move has, where it goes, and when its slot is free; and how far it is.

@@ -16,6 +16,7 @@ on_both_releases!(
     a_server_that_arrives_during_the_drain,
     drained_and_given_back,
     old_microversions,
+    a_storage_that_is_found_out_by_a_refusal,
 );
 
 fn one_host_with_every_kind_of_server(lab: &Scenario<'_>) {
@@ -213,5 +214,28 @@ fn old_microversions(lab: &Scenario<'_>) {
         let asked = lab.proxy.seen().split_off(from);
         let above = asked.iter().find(|s| s.microversion.as_deref().is_some_and(|v| minor(v) > minor(newest)));
         assert!(above.is_none(), "above {newest}: {above:?}");
+    }
+}
+
+/// Below 2.25 a live migration may take two requests, the first of them refused, and each leaves a record: the failed
+/// one must not be taken for the end of the move while the second is on its way.
+fn a_storage_that_is_found_out_by_a_refusal(lab: &Scenario<'_>) {
+    let ids = lab.boot(&["one", "two"].map(|name| Server::new(name, "cmp06").knob("live_seconds", "4")));
+    lab.proxy.cap("2.12");
+    lab.proxy.inject(1, "POST", "/action", "\"block_migration\":true", Fault::Delay(Duration::from_secs(4)));
+    let (account, seen) = witness(lab.nova, || lab.run_plan(&plan(&["cmp06"], "  servers: [{ladder: [live]}]"), 0));
+    account.is_done();
+    seen.within(1, 1);
+    // Nova runs one at a time by itself, so furlough's own account has to show that it knew which record was its move
+    for id in &ids {
+        let step = format!("cmp06/move/{id}");
+        let of = |kind: &str| {
+            account.events.iter().filter(|e| e["kind"][kind]["step"] == step).filter_map(|e| e["seq"].as_u64()).max()
+        };
+        assert!(of("move_seen") < of("move_released"), "{step}: its slot was free before it had ended");
+    }
+    for id in &ids {
+        let statuses: Vec<String> = lab.nova.migrations(id).iter().map(|m| text(m, "status").to_owned()).collect();
+        assert_eq!((statuses, lab.asked(id, "os-migrateLive")), (vec!["completed".to_owned(), "error".to_owned()], 2));
     }
 }

@@ -76,7 +76,7 @@ pub struct Asked {
     pub intent: Intent,
     /// `None` when this process took it over from one that died before the answer was recorded.
     pub answer: Option<Answer>,
-    /// When it was asked, or taken over.
+    /// When it was answered, or taken over: only what is read after that may be judged.
     pub at: Instant,
 }
 
