@@ -43,6 +43,8 @@ pub enum Want {
     Migration,
     /// A fresh row of its server, read together with others' when that is soon.
     Server,
+    /// The same, once its migration record has ended and is not read again.
+    ServerAfter,
     /// A fresh row of its server at the next reading.
     ServerNow,
     /// The same, for what makes no migration record: stops and starts.
@@ -74,6 +76,8 @@ pub struct Watch {
     /// Counts readings; steps wait for it to move.
     cycles: watch::Sender<u64>,
     followed: Notify,
+    /// The next reading need not wait for the pause to be over.
+    hurry: Notify,
     /// The words of the last failure, while readings fail.
     trouble: watch::Sender<Option<String>>,
     /// Only one reading of server rows at a time.
@@ -165,6 +169,7 @@ impl Watch {
             state: Mutex::default(),
             cycles: watch::Sender::new(0),
             followed: Notify::new(),
+            hurry: Notify::new(),
             trouble: watch::Sender::new(None),
             syncing: tokio::sync::Mutex::default(),
         })
@@ -224,6 +229,10 @@ impl Watch {
             {
                 follow.want = want;
                 follow.wanted_since = Instant::now();
+                // Nothing else is waited for: a pause would only keep the last ones waiting.
+                if want >= Want::Server && state.follows.values().all(|follow| follow.want >= Want::Server) {
+                    self.hurry.notify_one();
+                }
             }
         }
         // The sender lives as long as self, so this cannot fail; if it did, the step would merely look once more.
@@ -318,7 +327,10 @@ impl Watch {
                 continue;
             }
             let pause = self.lock().pace.pause();
-            tokio::time::sleep(pause).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.hurry.notified() => {}
+            }
             match self.cycle().await {
                 Ok(()) => {
                     retry = RETRY_MIN;
@@ -362,7 +374,7 @@ impl Watch {
             newest.is_none_or(|record| record.status.is_terminal())
         };
         let only_servers = |(server, follow): (&String, &Follow)| match follow.want {
-            Want::ServerAlone => true,
+            Want::ServerAlone | Want::ServerAfter => true,
             Want::ServerNow => settled(server),
             Want::Migration | Want::Server => false,
         };

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::lab::{self, Release};
 use crate::nova::{host_of, text, wait_until};
+use crate::proxy::Seen;
 use crate::scenario::{Scenario, Server};
 
 const SERVERS: usize = 20;
@@ -24,6 +25,8 @@ struct Lap {
     returned: Duration,
     requests: usize,
     exit: Option<i32>,
+    /// Requests to Nova: seconds from its start, method, path.
+    seen: Vec<String>,
 }
 
 #[test]
@@ -50,6 +53,7 @@ fn one_host_of_twenty_servers_beside_the_usual_tools() {
         eprintln!("{table}");
         let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("race.txt");
         std::fs::write(&path, &table).expect("keep the table");
+        std::fs::write(path.with_extension("requests.txt"), furlough.seen.concat()).expect("keep what furlough asked");
 
         let ratio = furlough.returned.as_secs_f64() / evacuate.emptied.as_secs_f64();
         assert!(ratio <= RATIO_MAX, "furlough took {ratio:.2} × host-evacuate-live\n{table}");
@@ -87,7 +91,7 @@ type Asking<'a> = Box<dyn FnMut() -> Option<Option<i32>> + 'a>;
 
 /// Counts requests to Nova through the proxy, and times when the host is empty.
 fn lap(lab: &Scenario<'_>, tool: &'static str, ids: &[String], mut returned: Asking<'_>) -> Lap {
-    let before = lab.proxy.count(|_| true);
+    let before = lab.proxy.seen().len();
     let begun = Instant::now();
     let (mut emptied, mut ended) = (None, None);
     let both = || {
@@ -101,7 +105,12 @@ fn lap(lab: &Scenario<'_>, tool: &'static str, ids: &[String], mut returned: Ask
     };
     let wanted = format!("{tool} to empty {HOST} and return");
     let (emptied, (returned, exit)) = wait_until(&wanted, Duration::from_secs(300), both, String::new);
-    Lap { tool, emptied, returned, requests: lab.proxy.count(|_| true) - before, exit }
+    let seen = lab.proxy.seen().split_off(before);
+    let told = |seen: &Seen| {
+        let at = seen.at.saturating_duration_since(begun).as_secs_f64();
+        format!("{at:>7.2} {} {} {}\n", seen.method, seen.path, seen.body)
+    };
+    Lap { tool, emptied, returned, requests: seen.len(), exit, seen: seen.iter().map(told).collect() }
 }
 
 fn with_furlough(lab: &Scenario<'_>, ids: &[String]) -> Lap {

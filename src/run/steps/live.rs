@@ -159,11 +159,11 @@ fn judge(made: &Intent, asked: &Asked, seen: &Seen, judging: &Judging<'_>) -> Ve
 
 /// The record is terminal; the server's own row, read after that, decides.
 fn ended(record: &Migration, asked: &Asked, before: &ServerBefore, seen: &Seen, judging: &Judging<'_>) -> Verdict {
-    let Some(terminal_at) = judging.terminal_at else { return Verdict::Wait(Want::Server) };
+    let Some(terminal_at) = judging.terminal_at else { return Verdict::Wait(Want::ServerAfter) };
     let row = match moving::row_since(seen, terminal_at) {
         // After a failure the next rung waits for it.
         None if record.status.is_failure() => return Verdict::Wait(Want::ServerNow),
-        None => return Verdict::Wait(Want::Server),
+        None => return Verdict::Wait(Want::ServerAfter),
         Some(Row::Gone) => return Verdict::Settled(Outcome::Done(Done::Gone)),
         Some(Row::Here(row)) => row,
     };
