@@ -105,7 +105,7 @@ fn a_terminal_record_is_judged_by_the_servers_own_row() {
 fn a_row_read_before_the_record_ended_proves_nothing() {
     let mut old = seen(on("d1"), of(MigrationStatus::Completed));
     old.server_as_of = Some(ago(5));
-    assert_eq!(verdict(&asked(intent(), accepted(), 30), &old, Some(4)), Verdict::Wait(Want::Server));
+    assert_eq!(verdict(&asked(intent(), accepted(), 30), &old, Some(4)), Verdict::Wait(Want::ServerAfter));
     // On the destination while the record still runs: the record decides.
     let early = seen(on("d1"), of(MigrationStatus::Running));
     assert_eq!(word(&verdict(&asked(intent(), accepted(), 30), &early, None)), "wait");
