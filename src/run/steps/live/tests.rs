@@ -112,6 +112,24 @@ fn a_row_read_before_the_record_ended_proves_nothing() {
 }
 
 #[test]
+fn below_2_25_a_failed_record_may_be_the_first_requests() {
+    let late = moving::NEVER_ARRIVED_AFTER_S;
+    let rows = [
+        (LOST(), 5, 24, "wait"),
+        (None, 5, 24, "wait"),
+        (LOST(), late, 24, "next rung"),
+        (accepted(), 5, 24, "next rung"),
+        (LOST(), 5, 25, "next rung"),
+    ];
+    for (answer, since_s, minor, expected) in rows {
+        let told = format!("{answer:?} {since_s} s ago at 2.{minor}");
+        let failed = seen(on("h1"), of(MigrationStatus::Error));
+        let found = judged(&asked(intent(), answer, since_s), &failed, Some(0), false, minor);
+        assert_eq!(word(&found), expected, "{told}: {found:?}");
+    }
+}
+
+#[test]
 fn a_deleted_server_is_gone_whatever_its_record_says() {
     let gone = Seen { server: None, gone: true, ..seen(on("h1"), of(MigrationStatus::Running)) };
     assert_eq!(word(&verdict(&asked(intent(), accepted(), 30), &gone, None)), "gone");
