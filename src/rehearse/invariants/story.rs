@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Story, Violation};
-use crate::cloud::sim::{Seen, Told, What};
-use crate::cloud::{Ask, ComputeService, Migration, MigrationKind, MigrationStatus, Server, ServerStatus};
+use crate::cloud::sim::{Question, Seen, Told, What};
+use crate::cloud::{Ask, ComputeService, Migration, MigrationKind, MigrationStatus, Server, ServerQuery, ServerStatus};
 use crate::compile::{Graph, Step, StepId, StepKind};
 use crate::event::{Event, EventKind, Intent};
 use crate::plan::Rung;
@@ -67,9 +67,20 @@ impl<'a> World<'a> {
             }
             What::Migration(row) => self.record(row),
             What::Asked { ask, arrived: true, answer } if !matches!(answer, Told::Refused { .. }) => self.claim(ask),
-            What::Other { .. } => self.other_at = Some(seen.at_ms),
+            What::Other { text } => self.other(text),
             _ => {}
         }
+    }
+
+    /// Whatever it names is somebody else's doing from now on, and so are the rows that change with it.
+    fn other(&mut self, text: &str) {
+        self.other_at = Some(self.at_ms);
+        let hosts = self.services.keys().filter(|host| text.contains(**host)).copied();
+        let named =
+            |row: &&Server| text.contains(row.id.as_str()) || (!row.name.is_empty() && text.contains(&row.name));
+        let servers = self.servers.values().copied().filter(named).map(|row| row.id.as_str());
+        let named: Vec<&'a str> = hosts.chain(servers).collect();
+        self.touched.extend(named.into_iter().map(|what| (what, self.at_ms)));
     }
 
     fn touch(&mut self, what: &'a str) {
@@ -104,9 +115,9 @@ impl<'a> World<'a> {
         let now = self.at_ms;
         self.unclaimed.retain(|(_, at_ms)| *at_ms == now);
         let fits = |(id, _): &(u64, u64)| {
-            self.migrations.get(id).is_some_and(|row| {
-                row.server == server && row.kind.as_ref().is_none_or(|found| *found == kind)
-            })
+            self.migrations
+                .get(id)
+                .is_some_and(|row| row.server == server && row.kind.as_ref().is_none_or(|found| *found == kind))
         };
         match self.unclaimed.iter().position(fits) {
             Some(at) => {
@@ -124,11 +135,7 @@ impl<'a> World<'a> {
 
     /// Records of this run whose source still has something to copy, or will have.
     pub fn copying(&self) -> impl Iterator<Item = &'a Migration> + '_ {
-        let still = [
-            MigrationStatus::Finished,
-            MigrationStatus::Confirming,
-            MigrationStatus::Reverting,
-        ];
+        let still = [MigrationStatus::Finished, MigrationStatus::Confirming, MigrationStatus::Reverting];
         self.unfinished().filter(move |row| !still.contains(&row.status))
     }
 
@@ -150,6 +157,54 @@ impl<'a> World<'a> {
     pub fn touched_since(&self, what: &str, at_ms: u64) -> bool {
         self.touched.get(what).is_some_and(|at| *at >= at_ms)
     }
+}
+
+/// How far a reading may lag behind the truth (`Habits::stale_ms` and an answer's way): what is younger than this when
+/// it is read cannot be held against the run.
+pub(super) const READING_LAGS_MS: u64 = 5_000;
+
+/// When each thing was last read, answered.
+#[derive(Debug, Default)]
+pub(super) struct Readings<'a> {
+    services: BTreeMap<Option<&'a str>, u64>,
+    servers: BTreeMap<Option<&'a str>, u64>,
+    migrations: BTreeMap<Option<&'a str>, u64>,
+}
+
+impl<'a> Readings<'a> {
+    pub fn sees(&mut self, seen: &'a Seen) {
+        let What::Read { what, answered: true } = &seen.what else { return };
+        let at_ms = seen.at_ms;
+        match what {
+            Question::Inventory => {
+                self.services.insert(None, at_ms);
+                self.servers.insert(None, at_ms);
+                self.migrations.insert(None, at_ms);
+            }
+            Question::Services { host } => drop(self.services.insert(host.as_deref(), at_ms)),
+            Question::Servers(ServerQuery::OnHost(host)) => drop(self.servers.insert(Some(host), at_ms)),
+            Question::Migrations(query) if query.changed_since.is_none() && query.server.is_none() => {
+                self.migrations.insert(query.host.as_deref(), at_ms);
+            }
+            _ => {}
+        }
+    }
+
+    pub fn service(&self, host: &str) -> Option<u64> {
+        newest(&self.services, host)
+    }
+
+    pub fn servers_on(&self, host: &str) -> Option<u64> {
+        newest(&self.servers, host)
+    }
+
+    pub fn migrations_of(&self, host: &str) -> Option<u64> {
+        newest(&self.migrations, host)
+    }
+}
+
+fn newest(readings: &BTreeMap<Option<&str>, u64>, host: &str) -> Option<u64> {
+    readings.get(&Some(host)).copied().max(readings.get(&None).copied())
 }
 
 /// Tells the night from its beginning; every row is in the world when its entry is told.
@@ -186,10 +241,9 @@ pub(super) fn is_for(intent: &Intent, ask: &Ask) -> bool {
         (Intent::Confirm { server, .. }, Ask::ConfirmResize { server: asked })
         | (Intent::Stop { server }, Ask::Stop { server: asked })
         | (Intent::Start { server }, Ask::Start { server: asked }) => server.id == *asked,
-        (
-            Intent::Abort { server, migration_id, .. },
-            Ask::AbortMigration { server: asked, migration_id: record },
-        ) => server.id == *asked && migration_id == record,
+        (Intent::Abort { server, migration_id, .. }, Ask::AbortMigration { server: asked, migration_id: record }) => {
+            server.id == *asked && migration_id == record
+        }
         _ => false,
     }
 }

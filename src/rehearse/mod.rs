@@ -1,0 +1,4 @@
+//! One night.
+pub mod invariants;
+#[cfg(test)]
+mod tests;
