@@ -1,0 +1,2 @@
+mod clouds;
+mod names;
