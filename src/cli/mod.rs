@@ -15,6 +15,7 @@ mod resume;
 mod run;
 mod runs;
 mod schema;
+mod snapshot;
 mod status;
 mod validate;
 
@@ -90,6 +91,8 @@ enum Command {
     Runs(runs::Runs),
     /// List the compute hosts of the cloud.
     Hosts(hosts::Hosts),
+    /// Save one reading of the cloud, to rehearse on.
+    Snapshot(snapshot::Snap),
     /// Take hosts out of service now and empty them, without a plan file.
     Drain(drain::Drain),
     /// Put hosts that furlough took out of service back, exactly as they were.
@@ -152,6 +155,7 @@ fn dispatch(command: Command, surroundings: &Surroundings) -> Result<u8, Failure
                     Command::Status(command) => command.execute(surroundings).await,
                     Command::Runs(command) => command.execute(surroundings).await,
                     Command::Hosts(command) => command.execute(surroundings).await,
+                    Command::Snapshot(command) => command.execute(surroundings).await,
                     Command::Drain(command) => command.execute(surroundings).await,
                     Command::Enable(command) => command.execute(surroundings).await,
                     _ => Ok(2),

@@ -14,7 +14,7 @@ use crate::cloud::{
 };
 use crate::compile::StepId;
 use crate::event::{Answer, Done, Ending, EventKind, Intent, Leftover, LeftoverKind, Outcome};
-use crate::rehearse::tests::rows::{in_state, server, service};
+use crate::rehearse::seeds::rows::{in_state, server, service};
 
 fn leftover(kind: LeftoverKind, host: &str, server: Option<&str>) -> Leftover {
     let server = server.map(|id| (id.to_owned(), String::new()));

@@ -12,7 +12,7 @@ use crate::event::{
 };
 use crate::plan::{Action, Command, Plan, Rung, Template};
 use crate::rehearse::invariants::{Story, Violation, check};
-use crate::rehearse::tests::rows::{epoch, host, in_state, inventory, plan, record, server, service};
+use crate::rehearse::seeds::rows::{epoch, host, in_state, inventory, plan, record, server, service};
 
 pub(super) const REASON: &str = "furlough 20260301-0200-9f2c: kernel";
 
