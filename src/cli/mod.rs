@@ -11,6 +11,7 @@ mod failure;
 mod hosts;
 mod load;
 mod plan;
+mod rehearse;
 mod resume;
 mod run;
 mod runs;
@@ -81,6 +82,8 @@ enum Command {
     Validate(validate::Validate),
     /// Show what a plan would do to the cloud as it is now, blockers first.
     Plan(plan::Plan),
+    /// Try a plan out on a simulated cloud, in virtual time: nothing is asked of any cloud.
+    Rehearse(rehearse::Rehearse),
     /// Execute a plan, or a compiled plan.
     Run(run::Run),
     /// Go on with a run that was interrupted, failed, or whose process died.
@@ -141,6 +144,7 @@ fn dispatch(command: Command, surroundings: &Surroundings) -> Result<u8, Failure
         Command::Validate(command) => command.execute(surroundings),
         Command::Schema(command) => command.execute(surroundings),
         Command::Completions(command) => command.execute(surroundings, &mut Arguments::command()),
+        Command::Rehearse(command) => command.execute(surroundings),
         command => {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)

@@ -82,6 +82,6 @@ impl Snapshot {
         }
         let mut json = serde_json::Deserializer::from_str(text);
         serde_path_to_error::deserialize(&mut json)
-            .map_err(|error| damaged(format!("{}: {}", error.path().to_string(), error.inner())))
+            .map_err(|error| damaged(format!("{}: {}", error.path(), error.inner())))
     }
 }

@@ -452,6 +452,10 @@ impl Engine {
             if node.state == StepState::Started {
                 node.state = StepState::Waiting;
             }
+            #[cfg(test)]
+            if crate::run::sabotage::on(crate::run::sabotage::Sabotage::ForgetsWhatItAsked) && node.state.in_flight() {
+                node.state = StepState::Waiting;
+            }
         }
         for at in 0..self.nodes.len() {
             if self.was_on_the_way_out(at) {
@@ -564,6 +568,11 @@ impl Engine {
         if node.state != StepState::Waiting || node.starting || node.paused || node.blocked {
             return false;
         }
+        #[cfg(test)]
+        if crate::run::sabotage::on(crate::run::sabotage::Sabotage::EnablesEarly) && node.step.kind == StepKind::Enable
+        {
+            return self.host_is_emptied(&node.step.host);
+        }
         match node.step.kind {
             StepKind::Disable => self.wave_may_begin(node.step.wave),
             StepKind::Start { .. } => {
@@ -597,6 +606,10 @@ impl Engine {
     /// Every wave before is over, and the plan's policy lets failures be followed by more hosts.
     fn wave_may_begin(&self, wave: u32) -> bool {
         let earlier = self.open_in_wave.range(..wave).all(|(_, &open)| open == 0);
+        #[cfg(test)]
+        if crate::run::sabotage::on(crate::run::sabotage::Sabotage::HoldsNothing) {
+            return earlier;
+        }
         earlier && (self.failed == 0 || wave <= 1 || self.on_failure == OnFailure::Continue)
     }
 

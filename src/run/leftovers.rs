@@ -8,6 +8,10 @@ use crate::plan::Rung;
 
 /// Names every leftover of a run, host by host in the order of the plan.
 pub fn leftovers(engine: &Engine, graph: &Graph, run: &RunId) -> Vec<Leftover> {
+    #[cfg(test)]
+    if crate::run::sabotage::on(crate::run::sabotage::Sabotage::NamesNothing) {
+        return Vec::new();
+    }
     let mut found = Vec::new();
     for host in &graph.hosts {
         let begun = engine.on_host(&host.name).any(|node| node.attempt > 0);

@@ -3,6 +3,10 @@
 
 use std::cell::Cell;
 
+use super::steps::Trouble;
+use crate::cloud::Accepted;
+use crate::event::EventKind;
+
 /// What is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sabotage {
@@ -73,4 +77,14 @@ pub(crate) fn on(which: Sabotage) -> bool {
 /// Gives this thread's executor a fault, or takes it away.
 pub(crate) fn set(which: Option<Sabotage>) {
     ON.set(which);
+}
+
+/// Whether this event is one that is not waited for.
+pub(crate) fn hurries(event: &EventKind) -> bool {
+    on(Sabotage::AsksBeforeItIsOnDisk) && matches!(event, EventKind::StepIntended { .. })
+}
+
+/// Whether this request is made a second time.
+pub(crate) fn sends_again(answer: &Result<Accepted, Trouble>) -> bool {
+    on(Sabotage::SendsLostAgain) && matches!(answer, Err(Trouble::Cloud(error)) if error.is_lost())
 }

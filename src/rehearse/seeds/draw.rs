@@ -12,8 +12,8 @@ use crate::cloud::{
 };
 use crate::compile::compile;
 use crate::plan::{
-    Action, Command, Count, Expr, Finish, Limits, MoveTimeout, OnFailure, Plan, Rung, Scope, ServerRule, Template, Wait,
-    Waves,
+    Action, Command, Count, Expr, Finish, Limits, MoveTimeout, OnFailure, Plan, Rung, Scope, ServerRule, Template,
+    Wait, Waves,
 };
 use crate::rehearse::machine::CommandHabits;
 use crate::run::Stop;

@@ -59,7 +59,10 @@ fn one() {
     let setting = draw(seed);
     let played = setting.play();
     println!("{}", played.told());
-    println!("seed {seed}: calm {}, cuts {:?}, stops {:?}, ended {:?}", setting.calm, setting.cuts, setting.stops, played.ending);
+    println!(
+        "seed {seed}: calm {}, cuts {:?}, stops {:?}, ended {:?}",
+        setting.calm, setting.cuts, setting.stops, played.ending
+    );
     for violation in &played.violations {
         println!("{violation}");
     }

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 
 use super::told;
 use crate::cloud::sim::{Faults, Habits, Log, Scene, Seen, Sim, What};
-use crate::cloud::{Inventory, Migration, Server, ComputeService};
+use crate::cloud::{ComputeService, Inventory, Migration, Server};
 use crate::compile::Graph;
 use crate::event::{Ending, Event, RunId, Update};
 use crate::journal::{Claim, Journal, JournalError, Memory, RunSummary};

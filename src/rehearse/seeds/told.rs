@@ -53,7 +53,9 @@ fn of_cloud(what: &What) -> String {
             let kind = row.kind.as_ref().map_or_else(String::new, ToString::to_string);
             format!("          migration {} ({kind}) of {} {from} -> {to} is {}", row.id, row.server, row.status)
         }
-        What::Guest { server, running } => format!("          guest {server} {}", if *running { "runs" } else { "rests" }),
+        What::Guest { server, running } => {
+            format!("          guest {server} {}", if *running { "runs" } else { "rests" })
+        }
         What::Other { text } => format!("      OTHERS {text}"),
         What::Command { key, began: true, .. } => format!("      COMMAND {key} begins"),
         What::Command { key, exit_code, .. } => format!("      COMMAND {key} ends: {exit_code:?}"),
@@ -87,7 +89,10 @@ fn of_event(kind: &EventKind) -> String {
     match kind {
         EventKind::RunStarted { graph, .. } => format!("run starts: {} steps", graph.steps.len()),
         EventKind::RunResumed { retry, .. } => {
-            format!("run resumes, trying again {}", retry.iter().map(|step| step.0.as_str()).collect::<Vec<_>>().join(" "))
+            format!(
+                "run resumes, trying again {}",
+                retry.iter().map(|step| step.0.as_str()).collect::<Vec<_>>().join(" ")
+            )
         }
         EventKind::GraphExtended { graph } => {
             let steps: Vec<&str> = graph.steps.iter().map(|step| step.id.0.as_str()).collect();
@@ -114,7 +119,9 @@ fn of_event(kind: &EventKind) -> String {
             Outcome::Unknown { reason, .. } => format!("{step} UNKNOWN: {reason}"),
         },
         EventKind::QueueingStopped { host } => format!("no more queueing ahead: {host}"),
-        EventKind::Noted { step, text } => format!("note of {}: {text}", step.as_ref().map_or("the run", |step| &step.0)),
+        EventKind::Noted { step, text } => {
+            format!("note of {}: {text}", step.as_ref().map_or("the run", |step| &step.0))
+        }
         EventKind::Interrupted { by } => format!("interrupted by {by}"),
         EventKind::RunEnded { ending, leftovers, requests } => {
             let mut text = format!("run ends {ending:?} after {requests} requests");

@@ -87,8 +87,11 @@ fn plan(hosts: &str) -> Plan {
     crate::plan::parse("test", &text).unwrap()
 }
 
+/// Waves of hosts, states and ladders of servers, blockers, steps.
+type Shape = (Vec<u32>, Vec<(String, Vec<Rung>)>, Vec<String>, Vec<String>);
+
 /// What a graph does, without a name.
-fn shape(graph: &Graph) -> (Vec<u32>, Vec<(String, Vec<Rung>)>, Vec<String>, Vec<String>) {
+fn shape(graph: &Graph) -> Shape {
     let kind = |kind: &StepKind| match kind {
         StepKind::Move { ladder, .. } => format!("move {ladder:?}"),
         StepKind::Start { .. } => "start".to_owned(),
