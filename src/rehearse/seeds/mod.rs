@@ -3,8 +3,10 @@
 //! A night that breaks one is told line by line, with the command that plays it again. `tests/soak N` plays more of them.
 
 mod draw;
+mod kinds;
 pub(in crate::rehearse) mod rows;
 mod stage;
+mod teeth;
 mod told;
 
 use std::collections::BTreeMap;
@@ -81,4 +83,26 @@ fn many() {
         let told = wrong_with(*seed).map(|(_, told)| told).unwrap_or_default();
         panic!("{} of {nights} nights break a promise; the first, seed {seed}:\n{told}\n{}", wrong.len(), wrong[seed]);
     }
+}
+
+#[test]
+fn every_kind_of_night_is_drawn() {
+    let mut states = std::collections::BTreeSet::new();
+    let mut rungs = std::collections::BTreeSet::new();
+    let (mut calm, mut cut, mut steps) = (0, 0, 0);
+    for seed in 1..=300 {
+        let setting = draw(seed);
+        calm += u32::from(setting.calm);
+        cut += u32::from(!setting.cuts.is_empty());
+        steps += setting.graph.steps.len();
+        for row in &setting.graph.servers {
+            states.insert(row.status.to_string());
+            rungs.insert(format!("{:?}", row.ladder));
+        }
+    }
+    assert!(calm > 30 && cut > 100 && steps > 3_000, "{calm} calm, {cut} cut, {steps} steps");
+    for state in ["ACTIVE", "SHUTOFF", "PAUSED", "SUSPENDED", "RESCUE", "SHELVED", "ERROR", "VERIFY_RESIZE"] {
+        assert!(states.contains(state), "no server is {state}: {states:?}");
+    }
+    assert!(rungs.len() > 8, "{rungs:?}");
 }
