@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::story::{Found, Now, is_for, tell, told_no, words};
 use super::{Story, Violation};
 use crate::cloud::sim::{Question, Told, What};
-use crate::cloud::{Ask, MigrationStatus};
+use crate::cloud::{Ask, MigrationStatus, ServerStatus};
 use crate::compile::StepId;
 use crate::event::{EventKind, Intent, Outcome};
 
@@ -122,6 +122,12 @@ fn second(
     let (first, then) = (words(before.ask), words(ask));
     let confirms = matches!((before.ask, ask), (Ask::ColdMigrate { .. }, Ask::ConfirmResize { .. }));
     if confirms && before.step == step {
+        return;
+    }
+    // A start follows a stop whose end is to be seen, whatever became of the step that asked for it.
+    let off = world.server(server).is_some_and(|row| row.status == ServerStatus::Shutoff && row.task_state.is_none());
+    let starts = matches!((before.ask, ask), (Ask::Stop { .. }, Ask::Start { .. })) && off && before.looked;
+    if starts {
         return;
     }
     // The same request of the same attempt again: only for one that truly left no trace, and only after a look.

@@ -145,9 +145,11 @@ pub(super) fn leftovers_are_named(story: &Story<'_>) -> Vec<Violation> {
         }
         for row in last.servers.values().filter(|row| row.host.as_deref() == Some(*host)) {
             let rungs = rungs(story, host, &row.id);
-            let was_off = story.start.server(&row.id).is_some_and(|was| was.status == ServerStatus::Shutoff);
-            let stays_off = was_off && row.status == ServerStatus::Shutoff && rungs.contains(&Rung::Stop);
-            if !rungs.is_empty() && !stays_off && !end.names(&row.id) && !last.touched.contains(row.id.as_str()) {
+            let as_it_was = |was: &Server| was.status == row.status && was.host == row.host;
+            let was = story.start.server(&row.id);
+            // Where and how it began: what was stopped and started again, and what was off.
+            let back = was.is_some_and(as_it_was) && rungs.contains(&Rung::Stop);
+            if !rungs.is_empty() && !back && !end.names(&row.id) && !last.touched.contains(row.id.as_str()) {
                 found.say(
                     last.at_ms,
                     format!("{} is still on {host}, {}, and no leftover names it", row.id, row.status),
