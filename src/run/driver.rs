@@ -120,8 +120,6 @@ struct Driver {
     pauses: JoinSet<StepId>,
     journal_failed: Option<String>,
     queueing_stopped: bool,
-    /// Starts that no event caused, to be spawned with the next transaction.
-    woken: Vec<Effect>,
     /// Servers that child graphs leave where they are.
     left_by_children: BTreeSet<String>,
 }
@@ -171,7 +169,6 @@ impl Driver {
             pauses: JoinSet::new(),
             journal_failed: None,
             queueing_stopped: false,
-            woken: Vec::new(),
             left_by_children: BTreeSet::new(),
             setup,
             watch,
@@ -227,8 +224,7 @@ impl Driver {
                 }
                 Some(_) = self.tasks.join_next() => {}
                 Some(Ok(step)) = self.pauses.join_next() => {
-                    let effects = self.engine.wake(&step);
-                    self.perform(effects, &mut pending);
+                    pending.push((EventKind::PauseEnded { step }, None));
                 }
                 Ok(()) = cycles.changed() => self.check_queue(&mut pending),
                 Ok(()) = trouble.changed() => {
@@ -330,7 +326,6 @@ impl Driver {
         for done in waiting {
             let _gone = done.send(Ok(()));
         }
-        effects.append(&mut self.woken);
         for effect in effects {
             self.spawn(effect);
         }
@@ -344,12 +339,6 @@ impl Driver {
                 pending.push((EventKind::StepStarted { step: step.clone(), attempt: *attempt, rung: *rung }, None));
             }
         }
-    }
-
-    /// Effects that no event caused: their starts go into the next transaction and are spawned by it.
-    fn perform(&mut self, effects: Vec<Effect>, pending: &mut Vec<Pending>) {
-        self.note_starts(&effects, pending);
-        self.woken.extend(effects);
     }
 
     /// What later steps have to know of an event.

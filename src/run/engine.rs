@@ -23,7 +23,7 @@ pub enum Effect {
     Start { step: StepId, attempt: u32, rung: Option<Rung> },
     /// Find out what became of the request that was intended last, by looking.
     Adopt { step: StepId, attempt: u32, intent: Intent, answer: Option<Answer> },
-    /// Call [`Engine::wake`] after this pause.
+    /// Apply a `PauseEnded` after this pause.
     Later { step: StepId, after_s: u64 },
 }
 
@@ -39,10 +39,12 @@ pub struct Node {
     tries: u32,
     /// An attempt was handed to the driver and its `StepStarted` has not come back.
     starting: bool,
-    /// Waits for [`Engine::wake`].
+    /// Waits for its `PauseEnded`.
     paused: bool,
-    /// Something it needs has failed for good.
+    /// Something it needs has failed for good, or it found no room among moves whose end was never seen.
     pub blocked: bool,
+    /// It was done once, in this process or an earlier one.
+    was_done: bool,
     needs: Vec<usize>,
     dependants: Vec<usize>,
     /// Requests intended in this attempt, oldest first.
@@ -148,6 +150,7 @@ impl Engine {
                 starting: false,
                 paused: false,
                 blocked: false,
+                was_done: false,
                 needs,
                 dependants: Vec::new(),
                 intents: Vec::new(),
@@ -196,6 +199,7 @@ impl Engine {
             | EventKind::StepAnswered { step, .. }
             | EventKind::MoveSeen { step, .. }
             | EventKind::MoveReleased { step, .. }
+            | EventKind::PauseEnded { step }
             | EventKind::StepSettled { step, .. } => {
                 let at = self.find(step)?;
                 self.advance(at, event, &mut effects)?;
@@ -203,17 +207,6 @@ impl Engine {
         }
         self.dispatch(&mut effects);
         Ok(effects)
-    }
-
-    /// The pause of [`Effect::Later`] is over.
-    pub fn wake(&mut self, step: &StepId) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        if let Some(&at) = self.index.get(step) {
-            self.nodes[at].paused = false;
-            self.candidates.insert(at);
-            self.dispatch(&mut effects);
-        }
-        effects
     }
 
     fn advance(&mut self, at: usize, event: &EventKind, effects: &mut Vec<Effect>) -> Result<(), Illegal> {
@@ -264,6 +257,10 @@ impl Engine {
                 node.released = true;
                 self.admission.release(at);
             }
+            EventKind::PauseEnded { .. } => {
+                node.paused = false;
+                self.candidates.insert(at);
+            }
             EventKind::StepSettled { outcome, .. } => self.settle(at, outcome, effects),
             _ => {}
         }
@@ -274,34 +271,34 @@ impl Engine {
         self.busy = self.busy.saturating_sub(1);
         let node = &mut self.nodes[at];
         node.outcome = Some(outcome.clone());
-        if let StepKind::Move { server, .. } = &node.step.kind {
+        node.was_done |= node.state == StepState::Done;
+        // A move whose end was not seen may still be under way in nova: it keeps its server and its slots.
+        if let (StepKind::Move { server, .. }, false) = (&node.step.kind, node.state == StepState::Unknown) {
             self.admission.settled(at, server);
         }
         if let Outcome::Retryable { again_after_s, .. } = outcome {
-            match (again_after_s, self.may_try_again(at)) {
-                // A child of it failed while it was still at work: nothing more follows.
-                (Some(_), true) if self.nodes[at].blocked => {
+            let same = again_after_s.filter(|_| self.may_try_again(at));
+            if same.is_none() && !self.next_rung(at) {
+                self.nodes[at].state = StepState::Failed;
+            } else if self.nodes[at].blocked {
+                // What it needs was given up while it was at work: nothing more follows.
+                let (host, wave) = self.place(at);
+                self.close(wave);
+                self.look_around(&host, wave);
+                return;
+            } else {
+                let node = &mut self.nodes[at];
+                if let Some(after_s) = same.filter(|after_s| *after_s > 0) {
+                    node.paused = true;
+                    effects.push(Effect::Later { step: node.step.id.clone(), after_s });
+                }
+                self.candidates.insert(at);
+                // What follows on an empty host waits while a start is under way there.
+                if matches!(self.nodes[at].step.kind, StepKind::Start { .. }) {
                     let (host, wave) = self.place(at);
-                    self.close(wave);
                     self.look_around(&host, wave);
-                    return;
                 }
-                (Some(after_s), true) => {
-                    let node = &mut self.nodes[at];
-                    if *after_s > 0 {
-                        node.paused = true;
-                        effects.push(Effect::Later { step: node.step.id.clone(), after_s: *after_s });
-                    }
-                    self.candidates.insert(at);
-                    // What follows on an empty host waits while a start is under way there.
-                    if matches!(self.nodes[at].step.kind, StepKind::Start { .. }) {
-                        let (host, wave) = self.place(at);
-                        self.look_around(&host, wave);
-                    }
-                    return;
-                }
-                _ if self.next_rung(at) => return,
-                _ => self.nodes[at].state = StepState::Failed,
+                return;
             }
         }
         if self.was_on_the_way_out(at) && !self.host_is_given_up(&self.nodes[at].step.host) {
@@ -335,7 +332,6 @@ impl Engine {
         }
         node.rung += 1;
         node.tries = 0;
-        self.candidates.insert(at);
         true
     }
 
@@ -346,11 +342,24 @@ impl Engine {
         if self.nodes[at].state == StepState::Done {
             let dependants = self.nodes[at].dependants.clone();
             self.candidates.extend(dependants);
+            self.candidates.extend(self.moves_of_what_is_looked_at(at));
         } else {
             self.failed += 1;
             self.block_dependants(at);
         }
         self.look_around(&host, wave);
+    }
+
+    /// The moves that a host's being disabled or listed lets begin without their needing it.
+    fn moves_of_what_is_looked_at(&self, at: usize) -> Vec<usize> {
+        let lists: Vec<usize> = match self.nodes[at].step.kind {
+            StepKind::List => vec![at],
+            StepKind::Disable => self.nodes[at].dependants.clone(),
+            _ => return Vec::new(),
+        };
+        let done = lists.into_iter().filter(|&list| self.nodes[list].state == StepState::Done);
+        let own = done.flat_map(|list| self.by_host.get(&self.nodes[list].step.host).into_iter().flatten().copied());
+        own.filter(|&other| matches!(self.nodes[other].step.kind, StepKind::Move { .. })).collect()
     }
 
     fn place(&self, at: usize) -> (String, u32) {
@@ -379,16 +388,25 @@ impl Engine {
         }
     }
 
-    /// What waits for the host to be emptied besides what needs this step: where a host that was given up is gone on
-    /// with, steps in between may be done.
-    fn wait_for_an_empty_host(&self, at: usize) -> Vec<usize> {
-        if !matches!(self.nodes[at].step.kind, StepKind::Move { .. } | StepKind::Empty) {
-            return Vec::new();
-        }
-        let own = self.by_host.get(&self.nodes[at].step.host).into_iter().flatten().copied();
-        let waits =
+    /// What waits for this step without needing it: what is done on an empty host, where steps in between may be done
+    /// already, and the moves of hosts that are looked at anew or that a child graph added.
+    fn wait_without_needing(&self, at: usize) -> Vec<usize> {
+        let works =
             |kind: &StepKind| matches!(kind, StepKind::Command { .. } | StepKind::Wait { .. } | StepKind::Enable);
-        own.filter(|&other| waits(&self.nodes[other].step.kind)).collect()
+        let on = |at: usize| self.by_host.get(&self.nodes[at].step.host).into_iter().flatten().copied();
+        let is = |at: usize, wanted: fn(&StepKind) -> bool| wanted(&self.nodes[at].step.kind);
+        let moves = |kind: &StepKind| matches!(kind, StepKind::Move { .. });
+        match self.nodes[at].step.kind {
+            // Of the other hosts of its wave, only what is still to be moved.
+            StepKind::Disable => {
+                let lists = self.nodes[at].dependants.iter().copied();
+                let elsewhere = lists.flat_map(on).filter(|&other| is(other, moves));
+                elsewhere.chain(on(at).filter(|&other| is(other, works))).collect()
+            }
+            StepKind::List => on(at).filter(|&other| is(other, works) || is(other, moves)).collect(),
+            StepKind::Move { .. } | StepKind::Empty => on(at).filter(|&other| is(other, works)).collect(),
+            _ => Vec::new(),
+        }
     }
 
     /// Marks everything that can never start now. Starts are exempt (what was stopped is started on every way out), and
@@ -396,7 +414,7 @@ impl Engine {
     fn block_dependants(&mut self, at: usize) {
         let mut hosts = BTreeSet::new();
         let mut todo = self.nodes[at].dependants.clone();
-        todo.extend(self.wait_for_an_empty_host(at));
+        todo.extend(self.wait_without_needing(at));
         while let Some(at) = todo.pop() {
             let node = &mut self.nodes[at];
             let exempt = matches!(node.step.kind, StepKind::Start { .. } | StepKind::Disable);
@@ -410,6 +428,7 @@ impl Engine {
                 let wave = node.step.wave;
                 self.close(wave);
             }
+            todo.extend(self.wait_without_needing(at));
         }
         // Hosts of the same wave are given up together, and each has starts of its own.
         for host in hosts {
@@ -462,6 +481,7 @@ impl Engine {
                 self.take_in_again(at);
             }
         }
+        self.look_again();
         self.recount();
         self.admission.clear();
         for (at, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.state.in_flight()) {
@@ -489,7 +509,8 @@ impl Engine {
     /// A start that is done although what it waits for is not: its host was given up.
     fn was_on_the_way_out(&self, at: usize) -> bool {
         let node = &self.nodes[at];
-        matches!(node.step.kind, StepKind::Start { .. }) && node.state == StepState::Done && !self.needs_done(node)
+        let in_order = self.needs_done(node) && self.host_is_emptied(&node.step.host);
+        matches!(node.step.kind, StepKind::Start { .. }) && node.state == StepState::Done && !in_order
     }
 
     /// Going on with a host that was given up: this server is started again at the end, and if this run had stopped it,
@@ -518,6 +539,29 @@ impl Engine {
         again
     }
 
+    /// Hosts that are still to be worked on are looked at anew: since the last process looked, somebody may have enabled
+    /// them and servers may have come. Where a command is under way, it is too late to look.
+    fn look_again(&mut self) {
+        let is = |at: &usize, wanted: fn(&StepKind) -> bool| wanted(&self.nodes[*at].step.kind);
+        let done = |at: &usize| self.nodes[*at].state == StepState::Done;
+        let works = |kind: &StepKind| matches!(kind, StepKind::Command { .. } | StepKind::Wait { .. });
+        let open = |kind: &StepKind| !matches!(kind, StepKind::Start { .. } | StepKind::Enable);
+        let looks = |kind: &StepKind| matches!(kind, StepKind::Disable | StepKind::List | StepKind::Empty);
+        let mut again = Vec::new();
+        for own in self.by_host.values() {
+            let begun = own.iter().any(|at| is(at, |kind| matches!(kind, StepKind::Disable)) && done(at));
+            let unfinished = own.iter().any(|at| is(at, open) && !done(at));
+            let at_work = own.iter().any(|at| is(at, works) && self.nodes[*at].state.in_flight());
+            if begun && unfinished && !at_work {
+                again.extend(own.iter().copied().filter(|at| is(at, looks) && done(at)));
+            }
+        }
+        for at in again {
+            let node = &mut self.nodes[at];
+            (node.state, node.tries) = (StepState::Waiting, 0);
+        }
+    }
+
     /// Counters and blocked marks anew, from the states.
     fn recount(&mut self) {
         self.failed = 0;
@@ -541,6 +585,31 @@ impl Engine {
         if self.closed {
             return;
         }
+        self.hand_out(effects);
+        while self.busy == 0 && self.give_up_what_has_no_room() {
+            self.hand_out(effects);
+        }
+    }
+
+    /// With nothing under way no slot becomes free any more: those that are taken belong to moves whose end was never
+    /// seen, and what waits for them is not done in this process.
+    fn give_up_what_has_no_room(&mut self) -> bool {
+        if self.candidates.is_empty() || self.paused() {
+            return false;
+        }
+        for at in std::mem::take(&mut self.candidates) {
+            let (host, wave) = self.place(at);
+            if std::mem::replace(&mut self.nodes[at].blocked, true) {
+                continue;
+            }
+            self.close(wave);
+            self.block_dependants(at);
+            self.look_around(&host, wave);
+        }
+        true
+    }
+
+    fn hand_out(&mut self, effects: &mut Vec<Effect>) {
         let candidates: Vec<usize> = self.candidates.iter().copied().collect();
         for at in candidates {
             if !self.could_start(at) {
@@ -563,6 +632,7 @@ impl Engine {
         }
     }
 
+    /// As far as other steps are concerned.
     fn could_start(&self, at: usize) -> bool {
         let node = &self.nodes[at];
         if node.state != StepState::Waiting || node.starting || node.paused || node.blocked {
@@ -574,7 +644,7 @@ impl Engine {
             return self.host_is_emptied(&node.step.host);
         }
         match node.step.kind {
-            StepKind::Disable => self.wave_may_begin(node.step.wave),
+            StepKind::Disable => node.was_done || self.wave_may_begin(node.step.wave),
             StepKind::Start { .. } => {
                 let host = &node.step.host;
                 (self.needs_done(node) && self.host_is_emptied(host)) || self.host_is_given_up(host)
@@ -582,7 +652,9 @@ impl Engine {
             StepKind::Command { .. } | StepKind::Wait { .. } | StepKind::Enable => {
                 self.needs_done(node) && self.host_is_emptied(&node.step.host) && !self.starts_on(&node.step.host)
             }
-            StepKind::List | StepKind::Move { .. } | StepKind::Empty => self.needs_done(node),
+            StepKind::List => self.needs_done(node),
+            StepKind::Move { .. } => self.needs_done(node) && self.host_is_looked_at(&node.step.host),
+            StepKind::Empty => self.needs_done(node) && !self.starts_on(&node.step.host),
         }
     }
 
@@ -594,6 +666,15 @@ impl Engine {
     fn host_is_emptied(&self, host: &str) -> bool {
         self.on_host(host).all(|node| match node.step.kind {
             StepKind::Move { .. } | StepKind::Empty => node.state == StepState::Done,
+            _ => true,
+        })
+    }
+
+    /// Listed, and every host of its wave read back as disabled: more than the needs of a move of a child graph, or of one
+    /// that is done again.
+    fn host_is_looked_at(&self, host: &str) -> bool {
+        self.on_host(host).all(|node| match node.step.kind {
+            StepKind::List => node.state == StepState::Done && self.needs_done(node),
             _ => true,
         })
     }
@@ -636,7 +717,7 @@ impl Engine {
     }
 
     /// A pause of [`Effect::Later`] is running and would be followed by another attempt.
-    pub fn paused(&self) -> bool {
+    fn paused(&self) -> bool {
         !self.closed && self.nodes.iter().any(|node| node.paused)
     }
 
