@@ -118,6 +118,7 @@ fn of_event(kind: &EventKind) -> String {
             Outcome::Failed { reason, fault, .. } => format!("{step} FAILED: {reason} {fault:?}"),
             Outcome::Unknown { reason, .. } => format!("{step} UNKNOWN: {reason}"),
         },
+        EventKind::PauseEnded { step } => format!("{step} has paused long enough"),
         EventKind::QueueingStopped { host } => format!("no more queueing ahead: {host}"),
         EventKind::Noted { step, text } => {
             format!("note of {}: {text}", step.as_ref().map_or("the run", |step| &step.0))
