@@ -4,6 +4,7 @@
 
 mod faults;
 mod log;
+pub mod network;
 mod rng;
 mod scene;
 
