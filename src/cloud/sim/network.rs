@@ -208,11 +208,11 @@ impl Network {
         }
         self.advance(now_ms);
         let path = self.path(from, to);
-        self.flows.insert(flow, Flow::new(&guest, path, self.max_downtime_us, self.now_us()));
+        self.flows.insert(flow, Flow::new(&guest, self.max_downtime_us, self.now_us()));
         // A guest with nothing to copy needs no rate.
         self.schedule(flow);
-        self.shares.join(flow, path, self.ceiling);
-        self.rerate(&path);
+        let rates = self.shares.join(flow, path, self.ceiling);
+        self.rerate(rates);
         Ok(())
     }
 
@@ -232,11 +232,11 @@ impl Network {
         let mut gone = self.flows.remove(&flow)?;
         gone.run(now_us);
         let complete = gone.due_ms.is_some_and(|due_ms| self.over.remove(&(due_ms, flow)) && due_ms <= self.now_ms);
-        if self.shares.leave(flow) {
+        if let Some(rates) = self.shares.leave(flow) {
             if let Some(due_ms) = gone.due_ms {
                 self.copied.remove(&(due_ms, flow));
             }
-            self.rerate(&gone.path);
+            self.rerate(rates);
         }
         Some(gone.outcome(complete))
     }
@@ -290,8 +290,8 @@ impl Network {
             }
         };
         let Some(out) = out else { return false };
-        self.shares.set_capacity(out, self.habits.bytes_per_s(mbit, factor));
-        self.rerate(&Path::of(&[out, out + 1]));
+        let rates = self.shares.set_capacity(out, self.habits.bytes_per_s(mbit, factor));
+        self.rerate(rates);
         true
     }
 
@@ -308,23 +308,21 @@ impl Network {
             self.copied.remove(&(at_ms, flow));
             self.now_ms = self.now_ms.max(at_ms);
             let now_us = self.now_us();
-            self.shares.leave(flow);
+            let rates = self.shares.leave(flow).unwrap_or_default();
             let Some(ended) = self.flows.get_mut(&flow) else { continue };
             ended.run(now_us);
             ended.rate = 0;
             let end_ms = at_ms.saturating_add(self.habits.beta_ms);
             ended.due_ms = Some(end_ms);
-            let path = ended.path;
             self.over.insert((end_ms, flow));
-            self.rerate(&path);
+            self.rerate(rates);
         }
         self.now_ms = self.now_ms.max(now_ms);
     }
 
-    /// Shares out again what the links of a path have, and what they have to do with.
-    fn rerate(&mut self, path: &Path) {
+    fn rerate(&mut self, rates: Vec<(FlowId, u64)>) {
         let now_us = self.now_us();
-        for (id, rate) in self.shares.around(path) {
+        for (id, rate) in rates {
             let Some(flow) = self.flows.get_mut(&id) else { continue };
             if flow.rate != rate {
                 flow.run(now_us);

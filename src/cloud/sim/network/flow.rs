@@ -3,7 +3,6 @@
 //!
 //! Deliberately absent: other copies, links.
 
-use super::share::Path;
 use super::{Force, Guest, Outcome, Remaining};
 
 /// Rounds that are foreseen. At a constant rate the next round is `dirty / rate` of the last, so this many are needed only
@@ -30,7 +29,6 @@ enum Phase {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Flow {
-    pub(super) path: Path,
     /// Bytes per second.
     pub(super) rate: u64,
     /// When its copying ends as things stand; when it is over, once it is copied.
@@ -52,13 +50,12 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub(super) fn new(guest: &Guest, path: Path, max_downtime_us: u64, now_us: u64) -> Self {
+    pub(super) fn new(guest: &Guest, max_downtime_us: u64, now_us: u64) -> Self {
         let memory_bytes = guest.memory_mib.saturating_mul(1 << 20);
         let disk_bytes = guest.disk_gib.saturating_mul(1 << 30);
         // `as` saturates, and has NaN as 0.
         let used = u128::from((memory_bytes as f64 * guest.used.clamp(0.0, 1.0)) as u64) * PER_BYTE;
         Self {
-            path,
             rate: 0,
             due_ms: None,
             max_downtime_us,

@@ -28,6 +28,10 @@ impl Path {
     pub(super) fn links(&self) -> &[usize] {
         self.links.get(..self.length).unwrap_or(&[])
     }
+
+    fn links_mut(&mut self) -> &mut [usize] {
+        self.links.get_mut(..self.length).unwrap_or(&mut [])
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -36,6 +40,15 @@ struct Link {
     capacity: u64,
     of_host: bool,
     flows: BTreeSet<FlowId>,
+    /// What its flows would take if they were alone. Within the capacity, it bounds none of them.
+    wanted: u64,
+}
+
+/// One copy's links, and what it can take at most if it is alone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Demand {
+    pub(super) path: Path,
+    pub(super) most: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -44,22 +57,16 @@ pub(super) struct Shares {
     loss_ppm: u64,
     /// In pairs: outward at an even index, the same wire inward after it.
     links: Vec<Link>,
-    flows: BTreeMap<FlowId, (Path, u64)>,
+    /// Each with its ceiling.
+    flows: BTreeMap<FlowId, (Demand, u64)>,
 }
 
-/// The part of the network that a change can reach, with its links numbered from 0.
+/// Flows that a change can reach, and their links numbered from 0. A link that bounds any of them has all its flows here.
 struct Part {
     flows: Vec<FlowId>,
     demands: Vec<Demand>,
     links: Vec<usize>,
     capacities: Vec<u64>,
-}
-
-/// One copy's links, as indices into the capacities, and what it can take at most.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Demand {
-    pub(super) path: Path,
-    pub(super) ceiling: u64,
 }
 
 impl Shares {
@@ -70,40 +77,92 @@ impl Shares {
     /// A wire: the index of its outward link; the inward one is the next.
     pub(super) fn add_pair(&mut self, capacity: u64, of_host: bool) -> usize {
         let out = self.links.len();
-        let link = Link { capacity, of_host, flows: BTreeSet::new() };
+        let link = Link { capacity, of_host, flows: BTreeSet::new(), wanted: 0 };
         self.links.extend([link.clone(), link]);
         out
     }
 
-    pub(super) fn set_capacity(&mut self, out: usize, capacity: u64) {
+    /// Gives a wire another capacity: the new rates of all it can reach, in the order of their ids.
+    pub(super) fn set_capacity(&mut self, out: usize, capacity: u64) -> Vec<(FlowId, u64)> {
+        let pair = self.links.iter().skip(out).take(2);
+        let on_it: Vec<FlowId> = pair.flat_map(|link| link.flows.iter().copied()).collect();
+        // What bounded before and what bounds afterwards.
+        let mut reached = self.reached(&on_it);
+        let ceilings: Vec<_> = on_it.iter().filter_map(|&flow| Some((flow, self.remove(flow)?))).collect();
         for link in self.links.iter_mut().skip(out).take(2) {
             link.capacity = capacity;
         }
+        for (flow, (path, ceiling)) in ceilings {
+            self.insert(flow, path, ceiling);
+        }
+        reached.extend(self.reached(&on_it));
+        self.rates(&reached)
     }
 
-    pub(super) fn join(&mut self, flow: FlowId, path: Path, ceiling: u64) {
+    /// Adds a flow: the rates of all that this can reach, in the order of their ids.
+    pub(super) fn join(&mut self, flow: FlowId, path: Path, ceiling: u64) -> Vec<(FlowId, u64)> {
+        self.insert(flow, path, ceiling);
+        self.rates(&self.reached(&[flow]))
+    }
+
+    /// Takes a flow out: the rates of all that this can reach, in the order of their ids. None if it was not there.
+    pub(super) fn leave(&mut self, flow: FlowId) -> Option<Vec<(FlowId, u64)>> {
+        let mut reached = self.reached(&[flow]);
+        self.remove(flow)?;
+        reached.remove(&flow);
+        Some(self.rates(&reached))
+    }
+
+    fn insert(&mut self, flow: FlowId, path: Path, ceiling: u64) {
+        let capacity = |&link: &usize| self.links.get(link).map_or(0, |link| link.capacity);
+        let most = path.links().iter().map(capacity).min().unwrap_or(0).min(ceiling);
         for &link in path.links() {
             if let Some(link) = self.links.get_mut(link) {
                 link.flows.insert(flow);
+                link.wanted = link.wanted.saturating_add(most);
             }
         }
-        self.flows.insert(flow, (path, ceiling));
+        self.flows.insert(flow, (Demand { path, most }, ceiling));
     }
 
-    /// False if it was not there.
-    pub(super) fn leave(&mut self, flow: FlowId) -> bool {
-        let Some((path, _)) = self.flows.remove(&flow) else { return false };
+    /// Its path and ceiling.
+    fn remove(&mut self, flow: FlowId) -> Option<(Path, u64)> {
+        let (Demand { path, most }, ceiling) = self.flows.remove(&flow)?;
         for &link in path.links() {
             if let Some(link) = self.links.get_mut(link) {
                 link.flows.remove(&flow);
+                link.wanted = link.wanted.saturating_sub(most);
             }
         }
-        true
+        Some((path, ceiling))
     }
 
-    /// The rates of all copies that a change to these links can reach, in the order of their ids.
-    pub(super) fn around(&self, path: &Path) -> Vec<(FlowId, u64)> {
-        let mut part = self.part(path);
+    /// These flows and all whose rates depend on theirs: by a link that bounds both, or by a host that sends the one and
+    /// receives the other.
+    fn reached(&self, from: &[FlowId]) -> BTreeSet<FlowId> {
+        let mut reached = BTreeSet::new();
+        let mut seen = vec![false; self.links.len()];
+        let mut open: Vec<FlowId> = from.to_vec();
+        while let Some(flow) = open.pop() {
+            let Some((demand, _)) = self.flows.get(&flow).filter(|_| reached.insert(flow)) else { continue };
+            for &index in demand.path.links() {
+                let (Some(link), Some(seen)) = (self.links.get(index), seen.get_mut(index)) else { continue };
+                if std::mem::replace(seen, true) {
+                    continue;
+                }
+                let opposite = self.links.get(index ^ 1).filter(|_| self.loss_ppm > 0 && link.of_host);
+                let both_ways = opposite.filter(|opposite| !opposite.flows.is_empty());
+                if link.wanted > link.capacity || both_ways.is_some() {
+                    open.extend(&link.flows);
+                }
+                open.extend(both_ways.iter().flat_map(|opposite| &opposite.flows));
+            }
+        }
+        reached
+    }
+
+    fn rates(&self, flows: &BTreeSet<FlowId>) -> Vec<(FlowId, u64)> {
+        let mut part = self.part(flows);
         let mut rates = self.share(&part);
         if self.loss_ppm > 0 && self.lose(&mut part, &rates) {
             rates = self.share(&part);
@@ -117,42 +176,22 @@ impl Shares {
         }
         let capacity = |&link: &usize| part.capacities.get(link).copied().unwrap_or(0);
         let slowest = |demand: &Demand| demand.path.links().iter().map(capacity).min().unwrap_or(0);
-        part.demands.iter().map(|demand| slowest(demand).min(demand.ceiling)).collect()
+        part.demands.iter().map(|demand| slowest(demand).min(demand.most)).collect()
     }
 
-    fn part(&self, path: &Path) -> Part {
-        let mut links: BTreeMap<usize, usize> = BTreeMap::new();
-        let mut flows: BTreeMap<FlowId, Demand> = BTreeMap::new();
-        let mut open: Vec<usize> = path.links().to_vec();
-        while let Some(index) = open.pop() {
-            let Some(link) = self.links.get(index).filter(|_| !links.contains_key(&index)) else { continue };
-            links.insert(index, 0);
-            // What a host sends slows down what it receives.
-            if self.loss_ppm > 0 && link.of_host {
-                open.push(index ^ 1);
-            }
-            for id in &link.flows {
-                if let Some(&(path, ceiling)) = self.flows.get(id).filter(|_| !flows.contains_key(id)) {
-                    flows.insert(*id, Demand { path, ceiling });
-                    open.extend(path.links());
-                }
+    fn part(&self, flows: &BTreeSet<FlowId>) -> Part {
+        let mut demands: Vec<Demand> = Vec::with_capacity(flows.len());
+        demands.extend(flows.iter().filter_map(|flow| Some(self.flows.get(flow)?.0)));
+        let mut links: Vec<usize> = demands.iter().flat_map(|demand| demand.path.links()).copied().collect();
+        links.sort_unstable();
+        links.dedup();
+        for demand in &mut demands {
+            for link in demand.path.links_mut() {
+                *link = links.binary_search(link).unwrap_or(0);
             }
         }
-        for (position, local) in links.values_mut().enumerate() {
-            *local = position;
-        }
-        for demand in flows.values_mut() {
-            for link in &mut demand.path.links {
-                *link = links.get(link).copied().unwrap_or(0);
-            }
-        }
-        let capacity = |&link: &usize| self.links.get(link).map_or(0, |link| link.capacity);
-        Part {
-            capacities: links.keys().map(capacity).collect(),
-            links: links.into_keys().collect(),
-            demands: flows.values().copied().collect(),
-            flows: flows.into_keys().collect(),
-        }
+        let capacities = links.iter().filter_map(|&link| Some(self.links.get(link)?.capacity)).collect();
+        Part { flows: flows.iter().copied().collect(), demands, links, capacities }
     }
 
     /// Takes from each host that sends and receives its share of the inward capacity. False if there is none.
@@ -166,7 +205,7 @@ impl Shares {
             }
         }
         let mut any = false;
-        // A pair is in the part as a whole, and its two links are neighbours: `links` is in the order of their indices.
+        // A host that sends and receives has both its links here, as neighbours: `links` is in the order of indices.
         let pairs = part.links.windows(2).zip(used.windows(2)).enumerate();
         for (position, (links, used)) in pairs {
             let (&[out, into], &[sent, received]) = (links, used) else { continue };
@@ -202,11 +241,11 @@ pub(super) fn max_min(capacities: &[u64], demands: &[Demand]) -> Vec<u64> {
     }
     let mut rooms: Vec<Room> = capacities.iter().map(|&left| Room { left, flows: Vec::new(), unset: 0 }).collect();
     let links_of = |flow: usize| {
-        // A ceiling is a link of its own, after all others.
+        // What it can take at most is a link of its own, after all others.
         let demand = demands.get(flow);
         demand.into_iter().flat_map(|demand| demand.path.links().iter().copied()).chain([capacities.len() + flow])
     };
-    rooms.extend(demands.iter().map(|demand| Room { left: demand.ceiling, flows: Vec::new(), unset: 0 }));
+    rooms.extend(demands.iter().map(|demand| Room { left: demand.most, flows: Vec::new(), unset: 0 }));
     for flow in 0..demands.len() {
         for link in links_of(flow) {
             if let Some(room) = rooms.get_mut(link) {
