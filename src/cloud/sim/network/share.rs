@@ -234,20 +234,10 @@ pub(super) fn max_min(capacities: &[u64], demands: &[Demand]) -> Vec<u64> {
         flows: Vec<usize>,
         unset: u64,
     }
-    impl Room {
-        fn share(&self) -> Option<u64> {
-            self.left.checked_div(self.unset)
-        }
-    }
+    let links = |flow: usize| demands.get(flow).map_or(&[][..], |demand| demand.path.links());
     let mut rooms: Vec<Room> = capacities.iter().map(|&left| Room { left, flows: Vec::new(), unset: 0 }).collect();
-    let links_of = |flow: usize| {
-        // What it can take at most is a link of its own, after all others.
-        let demand = demands.get(flow);
-        demand.into_iter().flat_map(|demand| demand.path.links().iter().copied()).chain([capacities.len() + flow])
-    };
-    rooms.extend(demands.iter().map(|demand| Room { left: demand.most, flows: Vec::new(), unset: 0 }));
     for flow in 0..demands.len() {
-        for link in links_of(flow) {
+        for &link in links(flow) {
             if let Some(room) = rooms.get_mut(link) {
                 room.flows.push(flow);
                 room.unset += 1;
@@ -255,28 +245,37 @@ pub(super) fn max_min(capacities: &[u64], demands: &[Demand]) -> Vec<u64> {
         }
     }
     let mut rates = vec![None; demands.len()];
+    let mut modest: Vec<(u64, usize)> = demands.iter().enumerate().map(|(flow, demand)| (demand.most, flow)).collect();
+    modest.sort_unstable();
+    let mut modest = modest.into_iter().peekable();
     // The share of a link never falls while others are filled, so an entry that is out of date is too low, and is put
     // back with what is true now.
+    let share = |room: &Room| room.left.checked_div(room.unset);
     let mut tightest: BinaryHeap<Reverse<(u64, usize)>> =
-        rooms.iter().enumerate().filter_map(|(link, room)| Some(Reverse((room.share()?, link)))).collect();
-    while let Some(Reverse((share, link))) = tightest.pop() {
-        let Some(room) = rooms.get_mut(link) else { continue };
-        match room.share() {
-            None => continue,
-            Some(now) if now > share => {
-                tightest.push(Reverse((now, link)));
-                continue;
+        rooms.iter().enumerate().filter_map(|(link, room)| Some(Reverse((share(room)?, link)))).collect();
+    while let Some(Reverse((least, link))) = tightest.pop() {
+        let (rate, flows) = if let Some((most, flow)) = modest.next_if(|&(most, _)| most <= least) {
+            // It can take no more than it would alone, and that is there for it.
+            tightest.push(Reverse((least, link)));
+            (most, vec![flow])
+        } else {
+            let Some(room) = rooms.get_mut(link) else { continue };
+            match share(room) {
+                None => continue,
+                Some(now) if now > least => {
+                    tightest.push(Reverse((now, link)));
+                    continue;
+                }
+                Some(now) => (now, std::mem::take(&mut room.flows)),
             }
-            Some(_) => {}
-        }
-        for flow in std::mem::take(&mut room.flows) {
-            if let Some(rate @ None) = rates.get_mut(flow) {
-                *rate = Some(share);
-                for link in links_of(flow) {
-                    if let Some(room) = rooms.get_mut(link) {
-                        room.left = room.left.saturating_sub(share);
-                        room.unset -= 1;
-                    }
+        };
+        for flow in flows {
+            let Some(unset @ None) = rates.get_mut(flow) else { continue };
+            *unset = Some(rate);
+            for &link in links(flow) {
+                if let Some(room) = rooms.get_mut(link) {
+                    room.left = room.left.saturating_sub(rate);
+                    room.unset -= 1;
                 }
             }
         }
