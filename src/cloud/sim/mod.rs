@@ -4,12 +4,12 @@
 
 mod api;
 mod cold;
-mod copying;
 mod fates;
 mod faults;
 mod live;
 mod log;
 mod moves;
+pub mod network;
 mod others;
 mod power;
 mod readings;

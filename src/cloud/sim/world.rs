@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::{SignedDuration, Timestamp};
 
 use super::api::Answer;
-use super::copying::Network;
 use super::fates::Script;
 use super::faults::{Chances, Fate, Happening};
 use super::moves::{Move, Step};
+use super::network::Network;
 use super::rng::{Draw, Draws};
 use super::rows::{self, Kept, Release};
 use super::scene::{Habits, Scene};
@@ -115,8 +115,6 @@ pub(super) struct World {
     pub aggregates: Vec<Aggregate>,
     pub gaps: Vec<Gap>,
     pub network: Network,
-    /// The next end of a copy, once asked for and while nothing changes it.
-    network_end: Option<Option<(u64, u64)>>,
     due: BTreeMap<(u64, u64), Due>,
     order: u64,
     pub tickets: BTreeMap<u64, Ticket>,
@@ -129,6 +127,16 @@ pub(super) struct World {
     made: u64,
 }
 
+/// Habits out of their range (`Habits::check` tells which) are Nova's defaults, and said to be.
+fn network(habits: &Habits, log: &Log) -> Network {
+    let made = Network::new(&habits.network, &habits.rack_of_host);
+    made.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the network is as by default");
+        log.push_with(0, || What::Other { text: format!("{error}; the network is as by default") });
+        Network::by_default(&habits.rack_of_host)
+    })
+}
+
 impl World {
     pub(super) fn new(scene: Scene, log: Log) -> Self {
         let Scene { inventory, epoch, seed, habits, faults, .. } = scene;
@@ -138,6 +146,7 @@ impl World {
         let stale_is_possible = faults.chances.stale > 0.0 || script.reads_stale();
         let next_record =
             inventory.migrations.iter().map(|record| record.id).max().unwrap_or(0).max(habits.migration_ids_from) + 1;
+        let network = network(&habits, &log);
         let mut world = Self {
             log,
             epoch,
@@ -158,8 +167,7 @@ impl World {
             groups: inventory.groups,
             aggregates: inventory.aggregates,
             gaps: inventory.gaps,
-            network: Network::default(),
-            network_end: None,
+            network,
             due: BTreeMap::new(),
             order: 0,
             tickets: BTreeMap::new(),
@@ -294,9 +302,7 @@ impl World {
     pub(super) fn advance(&mut self, to_ms: u64) {
         loop {
             let due = self.due.first_key_value().map(|((at, _), _)| *at);
-            let now = self.now_ms;
-            let network = &mut self.network;
-            let copied = *self.network_end.get_or_insert_with(|| network.next_end(now));
+            let copied = self.network.next_end();
             match (due, copied) {
                 (due, Some((at, flow))) if at <= to_ms && due.is_none_or(|due| at < due) => {
                     self.now_ms = self.now_ms.max(at);
@@ -331,12 +337,6 @@ impl World {
             Due::Rebooted(server) => self.rebooted(server),
             Due::Deleted(server) => self.deleted(server),
         }
-    }
-
-    /// A copy began, ended or was cut.
-    pub(super) fn network(&mut self) -> &mut Network {
-        self.network_end = None;
-        &mut self.network
     }
 
     pub(super) fn ticket(&mut self, ask: Ask, fate: Option<Fate>, arrives_at_ms: u64) -> u64 {
