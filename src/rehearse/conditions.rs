@@ -134,6 +134,8 @@ fn misread(path: &str, error: &serde_yaml::Error) -> ConditionsError {
     };
     // The path to an unknown key ends with the key itself, which the message names again.
     let path = path.strip_suffix(wrong).map_or(path, |path| path.trim_end_matches('.'));
+    // serde_yaml says a part of the path as well.
+    let said = said.rsplit_once(": ").map_or(said, |(_, said)| said);
     let message = if path.is_empty() || path == "." { said.to_owned() } else { format!("{path}: {said}") };
     ConditionsError { line, column, message, help: Some(help) }
 }
