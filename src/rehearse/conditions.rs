@@ -150,3 +150,33 @@ fn place_of(text: &str, key: &str) -> (usize, usize) {
     };
     text.lines().enumerate().find_map(|(number, line)| Some((number + 1, at(line)? + 1))).unwrap_or((0, 0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for conditions in [Conditions::none(), Conditions::typical(), Conditions::harsh()] {
+            let text = serde_yaml::to_string(&conditions).unwrap();
+            assert_eq!(Conditions::read(&text).unwrap(), conditions);
+        }
+        let text = "chances: {live_fails: 0.5}\nscript:\n  - {on: ask, ask: live, of: web-1, nth: 2, fate: stalls}\n  - {on: at, \
+                    at_ms: 5000, happens: {what: compute_dies, host: cmp-01}}\nhabits: {boot_ms: [1, 2]}\ncommands: {took_s: \
+                    [1, 1]}\n";
+        let read = Conditions::read(text).unwrap();
+        assert_eq!((read.script.len(), read.commands.took_s, read.habits.boot_ms), (2, [1, 1], [1, 2]));
+    }
+
+    #[test]
+    fn chances_are_chances() {
+        for wrong in ["-0.1", "1.01", ".nan", ".inf"] {
+            let text = format!("chances:\n  stale: 0.1\n  live_stalls: {wrong}\n");
+            let error = Conditions::read(&text).unwrap_err();
+            assert_eq!((error.line, error.column), (3, 3), "{error:?}");
+            assert!(error.message.starts_with("chances.live_stalls: "), "{error:?}");
+        }
+        assert_eq!(Conditions::read("chances: {others_per_hour: 200000}").unwrap_err().line, 1);
+        assert!(Conditions::read("chances: {others_per_hour: 30}").is_ok());
+    }
+}
