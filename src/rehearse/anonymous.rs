@@ -80,7 +80,7 @@ impl Names {
 
     /// Ids keep the look of a uuid: people are shown the first group of it.
     fn ids<'a>(originals: impl IntoIterator<Item = &'a str>, kind: u16) -> Self {
-        Self::new(originals, |number, _| format!("{number:08x}-{kind:04x}-4000-8000-000000000000"))
+        Self::new(originals, |number, _| format!("{number:08x}-a{kind:03x}-4000-8000-000000000000"))
     }
 
     /// Every name of the inventory is known; one that is not could only be left out.

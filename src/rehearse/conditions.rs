@@ -134,6 +134,8 @@ fn misread(path: &str, error: &serde_yaml::Error) -> ConditionsError {
     };
     // The path to an unknown key ends with the key itself, which the message names again.
     let path = path.strip_suffix(wrong).map_or(path, |path| path.trim_end_matches('.'));
+    // serde_yaml says a part of the path as well.
+    let said = said.rsplit_once(": ").map_or(said, |(_, said)| said);
     let message = if path.is_empty() || path == "." { said.to_owned() } else { format!("{path}: {said}") };
     ConditionsError { line, column, message, help: Some(help) }
 }
@@ -147,4 +149,34 @@ fn place_of(text: &str, key: &str) -> (usize, usize) {
         })
     };
     text.lines().enumerate().find_map(|(number, line)| Some((number + 1, at(line)? + 1))).unwrap_or((0, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for conditions in [Conditions::none(), Conditions::typical(), Conditions::harsh()] {
+            let text = serde_yaml::to_string(&conditions).unwrap();
+            assert_eq!(Conditions::read(&text).unwrap(), conditions);
+        }
+        let text = "chances: {live_fails: 0.5}\nscript:\n  - {on: ask, ask: live, of: web-1, nth: 2, fate: stalls}\n  - {on: at, \
+                    at_ms: 5000, happens: {what: compute_dies, host: cmp-01}}\nhabits: {boot_ms: [1, 2]}\ncommands: {took_s: \
+                    [1, 1]}\n";
+        let read = Conditions::read(text).unwrap();
+        assert_eq!((read.script.len(), read.commands.took_s, read.habits.boot_ms), (2, [1, 1], [1, 2]));
+    }
+
+    #[test]
+    fn chances_are_chances() {
+        for wrong in ["-0.1", "1.01", ".nan", ".inf"] {
+            let text = format!("chances:\n  stale: 0.1\n  live_stalls: {wrong}\n");
+            let error = Conditions::read(&text).unwrap_err();
+            assert_eq!((error.line, error.column), (3, 3), "{error:?}");
+            assert!(error.message.starts_with("chances.live_stalls: "), "{error:?}");
+        }
+        assert_eq!(Conditions::read("chances: {others_per_hour: 200000}").unwrap_err().line, 1);
+        assert!(Conditions::read("chances: {others_per_hour: 30}").is_ok());
+    }
 }
