@@ -120,8 +120,8 @@ struct Driver {
     pauses: JoinSet<StepId>,
     journal_failed: Option<String>,
     queueing_stopped: bool,
-    /// Servers that child graphs leave where they are.
-    left_by_children: BTreeSet<String>,
+    /// Servers that child graphs leave where they are: host and server.
+    left_by_children: BTreeSet<(String, String)>,
 }
 
 /// An event on its way into the journal, and who waits for it.
@@ -354,7 +354,7 @@ impl Driver {
             EventKind::QueueingStopped { .. } => self.queueing_stopped = true,
             EventKind::GraphExtended { graph } => {
                 let left = graph.servers.iter().filter(|server| server.ladder.first() == Some(&Rung::Leave));
-                self.left_by_children.extend(left.map(|server| server.id.clone()));
+                self.left_by_children.extend(left.map(|server| (server.host.clone(), server.id.clone())));
             }
             _ => {}
         }
@@ -416,7 +416,7 @@ impl Driver {
         let left = |server: &&ServerPlan| server.host == host && server.ladder.first() == Some(&Rung::Leave);
         let mut stays: BTreeSet<String> =
             self.root.servers.iter().filter(left).map(|server| server.id.clone()).collect();
-        stays.extend(self.left_by_children.iter().cloned());
+        stays.extend(self.left_by_children.iter().filter(|(on, _)| on == host).map(|(_, server)| server.clone()));
         stays.extend(self.engine.left_on(host));
         stays
     }
