@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::story::{Found, Now, World, rungs, steps, tell};
+use super::story::{Found, Now, World, rungs, server_of, steps, tell};
 use super::{Story, Violation};
 use crate::cloud::sim::{Told, What};
 use crate::cloud::{Ask, PowerState, Server, ServerStatus, ServiceStatus};
@@ -135,6 +135,7 @@ pub(super) fn leftovers_are_named(story: &Story<'_>) -> Vec<Violation> {
     let mut found = Found::of(12);
     let Some(end) = End::of(story) else { return found.list };
     let last = last(story);
+    let of_steps = steps(story);
     for (host, reason) in &last.reasons {
         let still = last.disabled.get(host).is_some_and(|now| *now == Some(*reason));
         if !still {
@@ -148,7 +149,9 @@ pub(super) fn leftovers_are_named(story: &Story<'_>) -> Vec<Violation> {
             let as_it_was = |was: &Server| was.status == row.status && was.host == row.host;
             let was = story.start.server(&row.id);
             // Where and how it began: what was stopped and started again, and what was off.
-            let back = was.is_some_and(as_it_was) && rungs.contains(&Rung::Stop);
+            let own = |step: &StepId| of_steps.get(step).is_some_and(|step| server_of(step) == Some(row.id.as_str()));
+            let handled = last.outcomes.iter().any(|(step, done)| *done && own(step));
+            let back = was.is_some_and(as_it_was) && rungs.contains(&Rung::Stop) && handled;
             if !rungs.is_empty() && !back && !end.names(&row.id) && !last.touched.contains(row.id.as_str()) {
                 found.say(
                     last.at_ms,
@@ -169,7 +172,6 @@ pub(super) fn leftovers_are_named(story: &Story<'_>) -> Vec<Violation> {
             found.say(last.at_ms, format!("{} is in ERROR, and no leftover names it", row.id));
         }
     }
-    let of_steps = steps(story);
     for (id, _) in last.outcomes.iter().filter(|(_, done)| !**done) {
         let Some(step) = of_steps.get(id) else { continue };
         if !end.names_host(&step.host, None) {

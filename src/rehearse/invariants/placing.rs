@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::story::{Found, Now, World, is_move, tell, waves, words};
+use super::story::{Found, Now, World, is_move, server_of, steps, tell, waves, words};
 use super::{Story, Violation};
 use crate::cloud::sim::{Told, What};
 use crate::cloud::{Ask, GroupPolicy, Migration, MigrationKind, Server, ServiceStatus};
+use crate::compile::StepId;
 use crate::event::EventKind;
 
 /// 3. "No limit … is exceeded at any instant, across resume." Counted from the records of this run's moves: a record
@@ -14,14 +15,21 @@ pub(super) fn within_limits(story: &Story<'_>) -> Vec<Violation> {
     let mut found = Found::of(3);
     let limits = &story.graph.plan.drain.limits;
     let mut stopped_queueing = false;
-    // Records that were asked for before queueing was stopped may still wait.
-    let mut old: BTreeSet<u64> = BTreeSet::new();
+    // What was begun before queueing was stopped may still come and wait.
+    let mut begun: BTreeSet<&StepId> = BTreeSet::new();
+    let mut old: BTreeSet<&str> = BTreeSet::new();
+    let of_steps = steps(story);
     tell(story, |world, now| {
         let row = match now {
             Now::Event(event) => {
-                if matches!(event.kind, EventKind::QueueingStopped { .. }) && !stopped_queueing {
-                    stopped_queueing = true;
-                    old = world.ours.clone();
+                match &event.kind {
+                    EventKind::StepStarted { step, .. } => drop(begun.insert(step)),
+                    EventKind::StepSettled { step, .. } => drop(begun.remove(step)),
+                    EventKind::QueueingStopped { .. } if !stopped_queueing => {
+                        stopped_queueing = true;
+                        old = begun.iter().filter_map(|id| server_of(of_steps.get(*id)?)).collect();
+                    }
+                    _ => {}
                 }
                 return;
             }
@@ -46,7 +54,7 @@ pub(super) fn within_limits(story: &Story<'_>) -> Vec<Violation> {
             let from = || world.copying().filter(move |one| one.source_host.as_deref() == Some(source));
             let (count, cold) = (from().count(), from().filter(|one| one.kind != Some(MigrationKind::Live)).count());
             let allowed = limits.source as usize + limits.queue_ahead as usize;
-            let new = from().filter(|one| !old.contains(&one.id)).count();
+            let new = from().filter(|one| !old.contains(one.server.as_str())).count();
             if count > allowed || cold > limits.source as usize {
                 let text =
                     format!("{count} migrations ({cold} cold) away from {source}, and its limit is {}", limits.source);

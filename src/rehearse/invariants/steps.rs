@@ -28,6 +28,8 @@ struct Run<'a> {
     needs: BTreeMap<&'a StepId, Vec<&'a StepId>>,
     stands: BTreeMap<&'a StepId, Stands>,
     begun: BTreeSet<&'a str>,
+    /// Moves whose end was not seen: they keep their slots, and what waits for those is given up.
+    unknown: BTreeSet<&'a StepId>,
     closed: bool,
 }
 
@@ -65,10 +67,13 @@ impl<'a> Run<'a> {
         if matches!(step.kind, StepKind::Start { .. } | StepKind::Disable) {
             return false;
         }
+        if matches!(step.kind, StepKind::Move { .. }) && !self.unknown.is_empty() {
+            return true;
+        }
         let bad = |of: &StepId| matches!(self.stands(of), Stands::Failed | Stands::MayTryAgain);
-        let needs = self.needs.get(id).into_iter().flatten();
-        let mut needs = needs.filter(|need| self.stands(need) != Stands::Done);
-        if needs.any(|need| bad(need) || (self.stands(need) == Stands::Waiting && self.never(need))) {
+        // Also behind steps that are done: a host that is gone on with is looked at anew, and that may fail.
+        let mut needs = self.needs.get(id).into_iter().flatten();
+        if needs.any(|need| bad(need) || (!matches!(self.stands(need), Stands::InFlight { .. }) && self.never(need))) {
             return true;
         }
         // Commands, waits and the enable of a host want it empty, whatever stands between.
@@ -121,6 +126,12 @@ pub(super) fn failures_stop_their_dependants(story: &Story<'_>) -> Vec<Violation
                     Outcome::Failed { .. } | Outcome::Unknown { .. } => Stands::Failed,
                 };
                 run.stands.insert(step, stands);
+                let moves = run.steps.get(step).is_some_and(|step| matches!(step.kind, StepKind::Move { .. }));
+                if moves && matches!(outcome, Outcome::Unknown { .. }) {
+                    run.unknown.insert(step);
+                } else {
+                    run.unknown.remove(step);
+                }
             }
             EventKind::RunEnded { ending, .. } => ended(&run, *ending, hold, world, &mut found),
             _ => {}
@@ -136,6 +147,8 @@ fn began(run: &Run<'_>, id: &StepId, hold: bool, world: &World<'_>, found: &mut 
     }
     match step.kind {
         StepKind::Start { .. } => {}
+        // Looked at anew before it is gone on with: it is out of service already.
+        StepKind::Disable if run.begun.contains(step.host.as_str()) => {}
         StepKind::Disable => {
             let earlier = run.steps.values().filter(|other| other.wave < step.wave);
             if let Some(other) = earlier.clone().find(|other| !run.over(&other.id)) {
