@@ -120,8 +120,8 @@ struct Driver {
     pauses: JoinSet<StepId>,
     journal_failed: Option<String>,
     queueing_stopped: bool,
-    /// Servers that child graphs leave where they are: host and server.
-    left_by_children: BTreeSet<(String, String)>,
+    /// Servers that child graphs leave where they are.
+    left_by_children: Vec<ServerPlan>,
 }
 
 /// An event on its way into the journal, and who waits for it.
@@ -169,7 +169,7 @@ impl Driver {
             pauses: JoinSet::new(),
             journal_failed: None,
             queueing_stopped: false,
-            left_by_children: BTreeSet::new(),
+            left_by_children: Vec::new(),
             setup,
             watch,
         };
@@ -354,7 +354,7 @@ impl Driver {
             EventKind::QueueingStopped { .. } => self.queueing_stopped = true,
             EventKind::GraphExtended { graph } => {
                 let left = graph.servers.iter().filter(|server| server.ladder.first() == Some(&Rung::Leave));
-                self.left_by_children.extend(left.map(|server| (server.host.clone(), server.id.clone())));
+                self.left_by_children.extend(left.cloned());
             }
             _ => {}
         }
@@ -416,7 +416,7 @@ impl Driver {
         let left = |server: &&ServerPlan| server.host == host && server.ladder.first() == Some(&Rung::Leave);
         let mut stays: BTreeSet<String> =
             self.root.servers.iter().filter(left).map(|server| server.id.clone()).collect();
-        stays.extend(self.left_by_children.iter().filter(|(on, _)| on == host).map(|(_, server)| server.clone()));
+        stays.extend(self.left_by_children.iter().filter(left).map(|server| server.id.clone()));
         stays.extend(self.engine.left_on(host));
         stays
     }
@@ -439,14 +439,14 @@ impl Driver {
     fn leave(self) -> Ended {
         Ended {
             ending: Ending::Interrupted,
-            leftovers: leftovers(&self.engine, &self.root, &self.setup.run),
+            leftovers: leftovers(&self.engine, &self.root, &self.left_by_children, &self.setup.run),
             in_flight: self.in_flight(),
             journal_failed: self.journal_failed,
         }
     }
 
     async fn end(mut self, show: &mut (dyn FnMut(&Update) + Send)) -> Result<Ended, RunError> {
-        let leftovers = leftovers(&self.engine, &self.root, &self.setup.run);
+        let leftovers = leftovers(&self.engine, &self.root, &self.left_by_children, &self.setup.run);
         let ending = self.engine.ending();
         let requests = self.setup.cloud.requests_sent();
         let last = EventKind::RunEnded { ending, leftovers: leftovers.clone(), requests };

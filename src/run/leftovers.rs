@@ -2,12 +2,13 @@
 
 use super::engine::{Engine, Node};
 use super::state::StepState;
-use crate::compile::{Graph, HostPlan, StepKind};
+use crate::compile::{Graph, HostPlan, ServerPlan, StepKind};
 use crate::event::{Answer, Done, Intent, Leftover, LeftoverKind, Outcome, RunId};
 use crate::plan::Rung;
 
-/// Names every leftover of a run, host by host in the order of the plan.
-pub fn leftovers(engine: &Engine, graph: &Graph, run: &RunId) -> Vec<Leftover> {
+/// Names every leftover of a run, host by host in the order of the plan. `found_left` are servers that child graphs leave
+/// where they are.
+pub fn leftovers(engine: &Engine, graph: &Graph, found_left: &[ServerPlan], run: &RunId) -> Vec<Leftover> {
     #[cfg(test)]
     if crate::run::sabotage::on(crate::run::sabotage::Sabotage::NamesNothing) {
         return Vec::new();
@@ -18,7 +19,7 @@ pub fn leftovers(engine: &Engine, graph: &Graph, run: &RunId) -> Vec<Leftover> {
         if !begun {
             continue;
         }
-        for server in graph.servers.iter().filter(|server| server.host == host.name) {
+        for server in graph.servers.iter().chain(found_left).filter(|server| server.host == host.name) {
             // One that is only there to be started again has its step to speak for it.
             let started = has_start(engine, &host.name, &server.id);
             if server.ladder.first() == Some(&Rung::Leave) && !started {
