@@ -71,6 +71,13 @@ impl<'a> Run<'a> {
             return true;
         }
         let bad = |of: &StepId| matches!(self.stands(of), Stands::Failed | Stands::MayTryAgain);
+        // What was found on a host needs no step, and is not gone on with where the look at it failed.
+        let looks = |other: &&Step| {
+            other.host == step.host && matches!(other.kind, StepKind::Disable | StepKind::List) && bad(&other.id)
+        };
+        if matches!(step.kind, StepKind::Move { .. }) && self.steps.values().copied().any(|other| looks(&other)) {
+            return true;
+        }
         // Also behind steps that are done: a host that is gone on with is looked at anew, and that may fail.
         let mut needs = self.needs.get(id).into_iter().flatten();
         if needs.any(|need| bad(need) || (!matches!(self.stands(need), Stands::InFlight { .. }) && self.never(need))) {
