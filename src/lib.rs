@@ -15,5 +15,6 @@ pub mod compile;
 pub mod event;
 pub mod journal;
 pub mod plan;
+pub mod rehearse;
 pub mod run;
 pub mod view;

@@ -26,7 +26,7 @@ pub(super) struct Consent {
 pub(super) struct Output {
     /// Print every event as a line of JSON on standard output.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// A graph ready to be executed.
@@ -128,7 +128,7 @@ async fn pass_on(journal: &dyn Journal, leases: &[(RunId, String)]) -> Result<()
     Ok(())
 }
 
-fn view_for(surroundings: &Surroundings, output: &Output) -> Box<dyn View + Send> {
+pub(super) fn view_for(surroundings: &Surroundings, output: &Output) -> Box<dyn View + Send> {
     if output.json {
         return Box::new(view::Ndjson::new(std::io::stdout()));
     }

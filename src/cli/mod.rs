@@ -11,10 +11,12 @@ mod failure;
 mod hosts;
 mod load;
 mod plan;
+mod rehearse;
 mod resume;
 mod run;
 mod runs;
 mod schema;
+mod snapshot;
 mod status;
 mod validate;
 
@@ -80,6 +82,8 @@ enum Command {
     Validate(validate::Validate),
     /// Show what a plan would do to the cloud as it is now, blockers first.
     Plan(plan::Plan),
+    /// Try a plan out on a simulated cloud, in virtual time: nothing is asked of any cloud.
+    Rehearse(rehearse::Rehearse),
     /// Execute a plan, or a compiled plan.
     Run(run::Run),
     /// Go on with a run that was interrupted, failed, or whose process died.
@@ -90,6 +94,8 @@ enum Command {
     Runs(runs::Runs),
     /// List the compute hosts of the cloud.
     Hosts(hosts::Hosts),
+    /// Save one reading of the cloud, to rehearse on.
+    Snapshot(snapshot::Snap),
     /// Take hosts out of service now and empty them, without a plan file.
     Drain(drain::Drain),
     /// Put hosts that furlough took out of service back, exactly as they were.
@@ -138,6 +144,7 @@ fn dispatch(command: Command, surroundings: &Surroundings) -> Result<u8, Failure
         Command::Validate(command) => command.execute(surroundings),
         Command::Schema(command) => command.execute(surroundings),
         Command::Completions(command) => command.execute(surroundings, &mut Arguments::command()),
+        Command::Rehearse(command) => command.execute(surroundings),
         command => {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
@@ -152,6 +159,7 @@ fn dispatch(command: Command, surroundings: &Surroundings) -> Result<u8, Failure
                     Command::Status(command) => command.execute(surroundings).await,
                     Command::Runs(command) => command.execute(surroundings).await,
                     Command::Hosts(command) => command.execute(surroundings).await,
+                    Command::Snapshot(command) => command.execute(surroundings).await,
                     Command::Drain(command) => command.execute(surroundings).await,
                     Command::Enable(command) => command.execute(surroundings).await,
                     _ => Ok(2),

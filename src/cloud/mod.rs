@@ -9,6 +9,7 @@ mod error;
 mod inventory;
 pub mod nova;
 mod release;
+pub mod sim;
 
 pub use ask::{Accepted, Ask, BlockMigration};
 pub use error::{CloudError, CloudErrorKind, Refusal};

@@ -36,6 +36,13 @@ impl Memory {
         Self::default()
     }
 
+    /// Everything that was stored of a run, taken out of the journal.
+    pub fn take(&self, run: &RunId) -> Vec<Event> {
+        let mut state = self.state();
+        let at = state.runs.iter().position(|known| known.id == *run);
+        at.map_or_else(Vec::new, |at| state.runs.remove(at).events)
+    }
+
     /// A panic of another task leaves the state whole (each change is one statement), so poison says nothing here.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

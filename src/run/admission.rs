@@ -60,6 +60,10 @@ impl Admission {
 
     /// Whether one more move of this kind may start from this host beside those that have.
     pub fn has_room(&self, source: &str, rung: Rung) -> bool {
+        #[cfg(test)]
+        if crate::run::sabotage::on(crate::run::sabotage::Sabotage::NoLimits) {
+            return true;
+        }
         if rung == Rung::Leave {
             return true;
         }

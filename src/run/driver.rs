@@ -122,6 +122,8 @@ struct Driver {
     queueing_stopped: bool,
     /// Servers that the plan leaves where they are, by host: those of child graphs among them.
     left_by_plan: HashMap<String, BTreeSet<String>>,
+    /// Servers that child graphs leave where they are.
+    left_by_children: Vec<ServerPlan>,
 }
 
 /// An event on its way into the journal, and who waits for it.
@@ -170,6 +172,7 @@ impl Driver {
             journal_failed: None,
             queueing_stopped: false,
             left_by_plan: HashMap::new(),
+            left_by_children: Vec::new(),
             setup,
             watch,
         };
@@ -355,6 +358,8 @@ impl Driver {
             }
             EventKind::QueueingStopped { .. } => self.queueing_stopped = true,
             EventKind::GraphExtended { graph } => {
+                let left = graph.servers.iter().filter(|server| server.ladder.first() == Some(&Rung::Leave));
+                self.left_by_children.extend(left.cloned());
                 self.learn_left(&graph.servers);
             }
             _ => {}
@@ -443,14 +448,14 @@ impl Driver {
     fn leave(self) -> Ended {
         Ended {
             ending: Ending::Interrupted,
-            leftovers: leftovers(&self.engine, &self.root, &self.setup.run),
+            leftovers: leftovers(&self.engine, &self.root, &self.left_by_children, &self.setup.run),
             in_flight: self.in_flight(),
             journal_failed: self.journal_failed,
         }
     }
 
     async fn end(mut self, show: &mut (dyn FnMut(&Update) + Send)) -> Result<Ended, RunError> {
-        let leftovers = leftovers(&self.engine, &self.root, &self.setup.run);
+        let leftovers = leftovers(&self.engine, &self.root, &self.left_by_children, &self.setup.run);
         let ending = self.engine.ending();
         let requests = self.setup.cloud.requests_sent();
         let last = EventKind::RunEnded { ending, leftovers: leftovers.clone(), requests };

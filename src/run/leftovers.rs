@@ -2,23 +2,26 @@
 
 use super::engine::{Engine, Node};
 use super::state::StepState;
-use crate::compile::{Graph, HostPlan, StepKind};
+use crate::compile::{Graph, HostPlan, ServerPlan, StepKind};
 use crate::event::{Answer, Done, Intent, Leftover, LeftoverKind, Outcome, RunId};
 use crate::plan::Rung;
 
-/// Names every leftover of a run, host by host in the order of the plan.
-pub fn leftovers(engine: &Engine, graph: &Graph, run: &RunId) -> Vec<Leftover> {
+/// Names every leftover of a run, host by host in the order of the plan. `found_left` are servers that child graphs leave
+/// where they are.
+pub fn leftovers(engine: &Engine, graph: &Graph, found_left: &[ServerPlan], run: &RunId) -> Vec<Leftover> {
+    #[cfg(test)]
+    if crate::run::sabotage::on(crate::run::sabotage::Sabotage::NamesNothing) {
+        return Vec::new();
+    }
     let mut found = Vec::new();
     for host in &graph.hosts {
         let begun = engine.on_host(&host.name).any(|node| node.attempt > 0);
         if !begun {
             continue;
         }
-        for server in graph.servers.iter().filter(|server| server.host == host.name) {
+        for server in graph.servers.iter().chain(found_left).filter(|server| server.host == host.name) {
             // One that is only there to be started again has its step to speak for it.
-            let started = engine
-                .on_host(&host.name)
-                .any(|node| matches!(&node.step.kind, StepKind::Start { server: id } if *id == server.id));
+            let started = has_start(engine, &host.name, &server.id);
             if server.ladder.first() == Some(&Rung::Leave) && !started {
                 found.push(Leftover {
                     kind: LeftoverKind::LeftByPlan,
@@ -77,6 +80,16 @@ fn of_step(node: &Node, engine: &Engine, run: &RunId) -> Option<Leftover> {
             format!("it is on {to}, and {warning}"),
             "see whether that is as its owner wants it".to_owned(),
         ),
+        // A plan that keeps the host out of service has no step that would start it.
+        (StepKind::Move { server, .. }, StepState::Done, Some(Outcome::Done(Done::Stopped)))
+            if !has_start(engine, &host, server) =>
+        {
+            of(
+                LeftoverKind::ServerState,
+                format!("this run stopped it, and it stays off while {host} is out of service"),
+                format!("`furlough enable {host}` starts it, or `openstack server start {server}`"),
+            )
+        }
         (StepKind::Start { server }, StepState::Waiting, _) if engine.stopped(&host, server).is_some() => of(
             LeftoverKind::ServerState,
             "this run stopped it and has not started it again".to_owned(),
@@ -84,6 +97,10 @@ fn of_step(node: &Node, engine: &Engine, run: &RunId) -> Option<Leftover> {
         ),
         _ => None,
     }
+}
+
+fn has_start(engine: &Engine, host: &str, server: &str) -> bool {
+    engine.on_host(host).any(|node| matches!(&node.step.kind, StepKind::Start { server: id } if id == server))
 }
 
 fn engine_has_begun(engine: &Engine, host: &str) -> bool {

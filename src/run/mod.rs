@@ -13,6 +13,8 @@ mod clock;
 mod driver;
 mod engine;
 mod leftovers;
+#[cfg(test)]
+pub(crate) mod sabotage;
 mod state;
 mod task;
 #[cfg(test)]

@@ -153,6 +153,9 @@ impl Task {
             self.told = Told { made: Some(intent.clone()), ..Told::default() };
         }
         let answered = kind.act(&self.cx, &intent).await;
+        #[cfg(test)]
+        let answered =
+            if crate::run::sabotage::sends_again(&answered) { kind.act(&self.cx, &intent).await } else { answered };
         let at = Instant::now();
         let (answer, refusal) = match answered {
             Ok(accepted) => (Answer::Accepted { request_id: accepted.request_id }, None),
@@ -250,6 +253,10 @@ impl Task {
     /// Tells which record the move has, where it goes, and when its slot is free; and how far it is.
     async fn tell(&mut self, server: &str) -> Result<(), Stopped> {
         let seen = self.cx.watch.seen(server);
+        #[cfg(test)]
+        if crate::run::sabotage::on(crate::run::sabotage::Sabotage::TellsTheRow) {
+            self.record(EventKind::Noted { step: None, text: format!("{:?}", seen.server) }).await?;
+        }
         let record = match &self.told.made {
             Some(Intent::Live { server, newest_migration, .. }) => {
                 steps::own_migration(&seen, server, *newest_migration, &MigrationKind::Live)
@@ -322,6 +329,10 @@ impl Task {
 
     async fn record(&self, kind: EventKind) -> Result<(), Stopped> {
         let (done, durable) = oneshot::channel();
+        #[cfg(test)]
+        if crate::run::sabotage::hurries(&kind) {
+            return self.out.send(Message::Record { kind, done }).await.map_err(|_| Stopped);
+        }
         self.out.send(Message::Record { kind, done }).await.map_err(|_| Stopped)?;
         durable.await.map_err(|_| Stopped)?
     }

@@ -76,8 +76,11 @@ pub struct Seen {
 pub struct Watch {
     cloud: Arc<dyn Cloud>,
     state: Mutex<State>,
-    /// Counts readings; steps wait for it to move.
+    /// Counts readings, for the driver.
     cycles: watch::Sender<u64>,
+    /// Wakes the steps after each reading, in the order in which they began to wait: a `watch` wakes its receivers in an
+    /// order drawn by the runtime, and a rehearsal has to replay exactly.
+    turned: Notify,
     followed: Notify,
     /// The next reading need not wait for the pause to be over.
     hurry: Notify,
@@ -171,6 +174,7 @@ impl Watch {
             cloud,
             state: Mutex::default(),
             cycles: watch::Sender::new(0),
+            turned: Notify::new(),
             followed: Notify::new(),
             hurry: Notify::new(),
             trouble: watch::Sender::new(None),
@@ -223,7 +227,8 @@ impl Watch {
 
     /// Says what this server's step waits for and returns after the next reading.
     pub async fn next(&self, server: &str, want: Want) {
-        let mut cycles = self.cycles.subscribe();
+        // It counts from here on, polled or not.
+        let turned = self.turned.notified();
         {
             let mut state = self.lock();
             if let Some(follow) = state.follows.get_mut(server)
@@ -237,8 +242,7 @@ impl Watch {
                 }
             }
         }
-        // The sender lives as long as self, so this cannot fail; if it did, the step would merely look once more.
-        let _ = cycles.changed().await;
+        turned.await;
     }
 
     /// The next reading comes without a pause.
@@ -313,7 +317,7 @@ impl Watch {
     /// A source from which more than `limit` followed servers are being copied at once.
     pub fn source_above(&self, limit: u32) -> Option<String> {
         let state = self.lock();
-        let mut copying: HashMap<&str, u32> = HashMap::new();
+        let mut copying: BTreeMap<&str, u32> = BTreeMap::new();
         for (server, follow) in &state.follows {
             let newest = state.migrations.get(server).and_then(|own| own.values().next_back());
             let is_copying =
@@ -335,6 +339,7 @@ impl Watch {
             }
             let pause = self.lock().pace.pause();
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(pause) => {}
                 () = self.hurry.notified() => {}
             }
@@ -350,6 +355,7 @@ impl Watch {
                 }
             }
             self.cycles.send_modify(|count| *count += 1);
+            self.turned.notify_waiters();
         }
     }
 
@@ -416,7 +422,7 @@ impl Watch {
 
 impl State {
     fn merge(&mut self, rows: Vec<Migration>, now: Instant) {
-        let mut ended: HashMap<String, u32> = HashMap::new();
+        let mut ended: BTreeMap<String, u32> = BTreeMap::new();
         for row in rows {
             let follow = self.follows.get(&row.server);
             if follow.is_none() && !self.migrations.contains_key(&row.server) && !self.servers.contains_key(&row.server)

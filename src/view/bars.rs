@@ -17,6 +17,8 @@ use crate::event::{Event, EventKind, Progress, Update};
 
 /// More than four a second is flicker, and work for whoever is connected over a slow line.
 const DRAWS_A_SECOND: u8 = 4;
+/// A night goes by in seconds, on a terminal that somebody looks at.
+const DRAWS_A_REHEARSED_SECOND: u8 = 12;
 /// As many migrations as fit on a small terminal beside what is printed above; the others are counted.
 const MOST_MOVES: usize = 12;
 /// Counting costs time in large runs: it may take this share of the process's.
@@ -42,6 +44,8 @@ pub struct Bars {
     unseen: Vec<StepId>,
     teller: Teller,
     began: Instant,
+    /// The time shown is that of the events: a rehearsal's clock is not this machine's.
+    in_virtual_time: bool,
     counted: Option<Instant>,
     counting: Duration,
 }
@@ -49,6 +53,14 @@ pub struct Bars {
 impl Bars {
     pub fn new(style: Style) -> Self {
         Self::on(ProgressDrawTarget::stderr_with_hz(DRAWS_A_SECOND), style)
+    }
+
+    /// For a run whose time goes by faster than this machine's: shows the time its events tell, and no rates.
+    pub fn in_virtual_time(style: Style) -> Self {
+        let bars = Self::on(ProgressDrawTarget::stderr_with_hz(DRAWS_A_REHEARSED_SECOND), style);
+        bars.run.disable_steady_tick();
+        bars.run.set_style(template(if style.color { VIRTUAL_RUN_IN_COLOR } else { VIRTUAL_RUN }));
+        Self { in_virtual_time: true, ..bars }
     }
 
     fn on(target: ProgressDrawTarget, style: Style) -> Self {
@@ -67,6 +79,7 @@ impl Bars {
             unseen: Vec::new(),
             teller: Teller::new(style.color),
             began: Instant::now(),
+            in_virtual_time: false,
             counted: None,
             counting: Duration::ZERO,
         }
@@ -100,7 +113,7 @@ impl Bars {
             return;
         }
         if self.moves.len() < MOST_MOVES {
-            let bar = self.multi.insert_before(&self.more, ProgressBar::new(0).with_style(move_style(false)));
+            let bar = self.multi.insert_before(&self.more, ProgressBar::new(0).with_style(self.move_style(false)));
             self.moves.push(MoveBar { step: step.clone(), bar, row: MoveRow::default() });
         } else {
             self.unseen.push(step.clone());
@@ -121,11 +134,13 @@ impl Bars {
     }
 
     fn progress(&mut self, progress: &Progress) {
-        let at = self.began.elapsed();
+        // Without a time of their own, readings of progress tell no rate in virtual time.
+        let at = if self.in_virtual_time { Duration::ZERO } else { self.began.elapsed() };
+        let style = self.move_style(true);
         if let Some(shown) = self.moves.iter_mut().find(|shown| shown.step == progress.step) {
             shown.row.take(at, progress);
             if let Some((done, total)) = shown.row.copied {
-                shown.bar.set_style(move_style(true));
+                shown.bar.set_style(style);
                 shown.bar.set_length(total);
                 shown.bar.set_position(done);
             }
@@ -144,6 +159,14 @@ impl Bars {
         shown.bar.set_message(format!("{}{to}  {}", step.rung.map_or("", rung), shown.row.words(step.released)));
     }
 
+    fn move_style(&self, sized: bool) -> ProgressStyle {
+        match (self.in_virtual_time, sized) {
+            (true, true) => template("{prefix} [{bar:8}] {wide_msg}"),
+            (true, false) => template("{prefix} {wide_msg}"),
+            (false, sized) => move_style(sized),
+        }
+    }
+
     /// The lines that need the whole tally.
     fn count(&mut self) {
         let began = Instant::now();
@@ -152,6 +175,8 @@ impl Bars {
         // Nothing of nothing would be drawn as all of it.
         self.run.set_length(as_u64(steps.total.max(1)));
         self.run.set_position(as_u64(steps.done + steps.failed + steps.unknown));
+        let passed = duration(self.teller.tally.elapsed_s());
+        self.run.set_prefix(if self.in_virtual_time { passed } else { String::new() });
         self.run.set_message(run_words(&self.teller.tally));
         self.wave.set_message(wave_words(&self.teller.tally));
         self.more.set_message(match self.unseen.len() {
@@ -324,6 +349,9 @@ fn template(template: &str) -> ProgressStyle {
     };
     style.with_key("took", took).progress_chars("=> ")
 }
+
+const VIRTUAL_RUN: &str = "[{bar:24}] {percent:>3}%  {prefix} rehearsed  {wide_msg}";
+const VIRTUAL_RUN_IN_COLOR: &str = "[{bar:24.green}] {percent:>3}%  {prefix} rehearsed  {wide_msg}";
 
 fn run_style(color: bool) -> ProgressStyle {
     template(if color {

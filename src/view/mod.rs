@@ -14,6 +14,7 @@ mod lines;
 mod listing;
 mod mermaid;
 mod ndjson;
+mod nights;
 mod preview;
 mod progress;
 mod report;
@@ -29,6 +30,7 @@ pub use lines::Lines;
 pub use listing::{hosts, runs};
 pub use mermaid::mermaid;
 pub use ndjson::{NDJSON_VERSION, Ndjson};
+pub use nights::{Rehearsed, nights, nights_json, rehearsed};
 pub use preview::preview;
 pub use progress::{
     Ended, HostPhase, HostTally, RunHead, ServerCounts, ServerState, ServerTally, StepCounts, StepState, StepTally,

@@ -28,6 +28,13 @@ pub enum Detail {
 
 /// What was done in a run, what is left over, and how to go on.
 pub fn report(run: &RunId, tally: &Tally, detail: Detail, style: Style) -> String {
+    let mut page = body(run, tally, detail, style);
+    go_on(run, tally.ended().map(|ended| ended.ending), &mut page);
+    page.finish()
+}
+
+/// What was done in a run and what is left over.
+pub(super) fn body(run: &RunId, tally: &Tally, detail: Detail, style: Style) -> Page {
     let mut page = Page::new(style);
     let ended = tally.ended();
     match ended.map(|ended| ended.ending) {
@@ -45,8 +52,7 @@ pub fn report(run: &RunId, tally: &Tally, detail: Detail, style: Style) -> Strin
     summary("Servers", &server_words(&tally.server_counts()), &mut page);
     failures(tally, &mut page);
     leftovers(ended.map_or(&[][..], |ended| ended.leftovers.as_slice()), &mut page);
-    go_on(run, ended.map(|ended| ended.ending), &mut page);
-    page.finish()
+    page
 }
 
 /// How a run stands at the moment `now`. `live` says whether a process has it; `None` when that cannot be known.
@@ -377,7 +383,7 @@ fn leftovers(leftovers: &[Leftover], page: &mut Page) {
 }
 
 /// The same word as in JSON.
-fn leftover_word(kind: LeftoverKind) -> &'static str {
+pub(super) fn leftover_word(kind: LeftoverKind) -> &'static str {
     match kind {
         LeftoverKind::HostDisabled => "host-disabled",
         LeftoverKind::ServerNotMoved => "server-not-moved",

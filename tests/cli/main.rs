@@ -7,4 +7,5 @@ mod desk;
 mod fake;
 mod offline;
 mod online;
+mod rehearse;
 mod runs;

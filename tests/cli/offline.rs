@@ -6,8 +6,21 @@ use std::process::Stdio;
 
 use crate::desk::{Desk, regex_free, shown, snapshot};
 
-const SUBCOMMANDS: [&str; 11] =
-    ["validate", "plan", "run", "resume", "status", "runs", "hosts", "drain", "enable", "schema", "completions"];
+const SUBCOMMANDS: [&str; 13] = [
+    "validate",
+    "plan",
+    "rehearse",
+    "run",
+    "resume",
+    "status",
+    "runs",
+    "hosts",
+    "snapshot",
+    "drain",
+    "enable",
+    "schema",
+    "completions",
+];
 
 fn head(text: &str, lines: usize) -> String {
     text.lines().take(lines).map(|line| format!("{line}\n")).collect()

@@ -168,6 +168,11 @@ impl Engine {
             return false;
         }
         let (host, wave) = (node.host, node.step.wave);
+        #[cfg(test)]
+        if crate::run::sabotage::on(crate::run::sabotage::Sabotage::EnablesEarly) && node.step.kind == StepKind::Enable
+        {
+            return self.view(host).emptied;
+        }
         match node.step.kind {
             StepKind::Disable => node.was_done || self.wave_may_begin(wave),
             StepKind::Start { .. } => {
@@ -197,6 +202,10 @@ impl Engine {
     /// Every wave before is over, and the plan's policy lets failures be followed by more hosts.
     fn wave_may_begin(&self, wave: u32) -> bool {
         let earlier = self.open_in_wave.range(..wave).all(|(_, &open)| open == 0);
+        #[cfg(test)]
+        if crate::run::sabotage::on(crate::run::sabotage::Sabotage::HoldsNothing) {
+            return earlier;
+        }
         earlier && (self.failed == 0 || wave <= 1 || self.on_failure == OnFailure::Continue)
     }
 }

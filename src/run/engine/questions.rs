@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Engine, Node};
 use crate::compile::{StepId, StepKind};
 use crate::event::{Done, Ending, Intent, Outcome};
+use crate::plan::Rung;
 use crate::run::state::StepState;
 
 impl Engine {
@@ -52,17 +53,20 @@ impl Engine {
 
     /// Servers that a step of this run left on this host, as the last rung of their ladder.
     pub fn left_on(&self, host: &str) -> BTreeSet<String> {
-        self.moved_to_end(host, &Done::Left)
+        self.moved_to_end(host, |node, done| *done == Done::Left && node.rung() != Some(Rung::Stop))
     }
 
-    /// Servers that this run stopped on this host, and that may stay there only while they are off.
+    /// Servers that this run stopped on this host, or found off when it was to stop them, and that may stay there only
+    /// while they are off.
     pub fn stopped_on(&self, host: &str) -> BTreeSet<String> {
-        self.moved_to_end(host, &Done::Stopped)
+        self.moved_to_end(host, |node, done| {
+            *done == Done::Stopped || (*done == Done::Left && node.rung() == Some(Rung::Stop))
+        })
     }
 
-    fn moved_to_end(&self, host: &str, end: &Done) -> BTreeSet<String> {
+    fn moved_to_end(&self, host: &str, end: impl Fn(&Node, &Done) -> bool) -> BTreeSet<String> {
         let ended = |node: &&Node| {
-            node.state == StepState::Done && matches!(&node.outcome, Some(Outcome::Done(done)) if done == end)
+            node.state == StepState::Done && matches!(&node.outcome, Some(Outcome::Done(done)) if end(node, done))
         };
         self.on_host(host).filter(ended).filter_map(|node| node.server().map(str::to_owned)).collect()
     }

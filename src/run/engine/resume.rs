@@ -26,6 +26,10 @@ impl Engine {
         for at in 0..self.nodes.len() {
             let node = &mut self.nodes[at];
             (node.starting, node.paused, node.blocked) = (false, false, false);
+            #[cfg(test)]
+            if crate::run::sabotage::on(crate::run::sabotage::Sabotage::ForgetsWhatItAsked) && node.state.in_flight() {
+                node.state = StepState::Started;
+            }
             let state = if node.state == StepState::Started { StepState::Waiting } else { node.state };
             self.set_state(at, state);
         }

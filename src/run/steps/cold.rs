@@ -43,6 +43,12 @@ impl Kind for Cold {
     async fn intend(&mut self, cx: &Context) -> Result<Intended, Trouble> {
         let row = cx.watch.server(&self.server, moving::ROW_MAX_AGE).await?;
         let Some(row) = row else { return Ok(Intended::Settled(Outcome::Done(Done::Gone))) };
+        #[cfg(test)]
+        if crate::run::sabotage::on(crate::run::sabotage::Sabotage::ConfirmsTheirs)
+            && let (ServerStatus::VerifyResize, Some(server)) = (&row.status, ServerBefore::of(&row))
+        {
+            return Ok(Intended::Ask(Intent::Confirm { server, migration_id: 0 }));
+        }
         if let Some(outcome) = moving::not_now(&row, &[ServerStatus::Active, ServerStatus::Shutoff]) {
             return Ok(Intended::Settled(outcome));
         }

@@ -65,6 +65,11 @@ impl Kind for Live {
             return Ok(Intended::Settled(Outcome::Done(Done::Already { what: "it is on no host".to_owned() })));
         };
         let newest_migration = cx.watch.newest_migration(&self.server, &cx.step.host);
+        #[cfg(test)]
+        if crate::run::sabotage::on(crate::run::sabotage::Sabotage::SendsToItsOwnHost) {
+            let to = Some(cx.step.host.clone());
+            return Ok(Intended::Ask(Intent::Live { server, to, newest_migration }));
+        }
         Ok(Intended::Ask(Intent::Live { server, to: None, newest_migration }))
     }
 

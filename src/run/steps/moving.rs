@@ -46,7 +46,12 @@ pub(super) fn already_away(row: Option<&Server>, host: &str) -> Option<Done> {
         None if row.status == ServerStatus::ShelvedOffloaded => {
             Some(Done::Already { what: "it is shelved and on no host".to_owned() })
         }
-        Some(now) if now != host && row.is_idle() && row.status != ServerStatus::VerifyResize => {
+        // One in ERROR may have been broken by the move itself: only a person can say that it is done.
+        Some(now)
+            if now != host
+                && row.is_idle()
+                && !matches!(row.status, ServerStatus::VerifyResize | ServerStatus::Error) =>
+        {
             Some(Done::Already { what: format!("it is on {now} already") })
         }
         _ => None,
@@ -58,6 +63,9 @@ pub(super) fn not_now(row: &Server, allowed: &[ServerStatus]) -> Option<Outcome>
     if let Some(task) = &row.task_state {
         let reason = format!("another action keeps it busy ({task})");
         return Some(Outcome::Retryable { reason, fault: None, again_after_s: Some(BUSY_AGAIN_S) });
+    }
+    if row.status == ServerStatus::Error {
+        return Some(in_error(row));
     }
     if row.status == ServerStatus::VerifyResize {
         return Some(Outcome::Failed {

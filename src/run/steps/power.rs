@@ -85,6 +85,10 @@ impl Start {
 #[async_trait]
 impl Kind for Start {
     async fn already(&mut self, cx: &Context) -> Result<Option<Done>, Trouble> {
+        #[cfg(test)]
+        if crate::run::sabotage::on(crate::run::sabotage::Sabotage::LeavesThemOff) {
+            return Ok(Some(Done::Already { what: "it runs".to_owned() }));
+        }
         if cx.stopped.is_none() && !cx.only_gives_back {
             return Ok(Some(Done::Already { what: "this run did not stop it".to_owned() }));
         }

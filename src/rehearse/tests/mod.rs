@@ -1,0 +1,4 @@
+mod clouds;
+mod machine;
+mod names;
+mod night;
