@@ -189,6 +189,19 @@ impl Sim {
         &self.log
     }
 
+    /// Puts into the log what happens beside the cloud, now. First everything due in the cloud until now happens, so that
+    /// the log stays in the order of time.
+    pub fn note(&self, what: What) {
+        self.note_with(|| what);
+    }
+
+    fn note_with(&self, what: impl FnOnce() -> What) {
+        if self.log.is_recording() {
+            let now_ms = self.world().now_ms;
+            self.log.push(now_ms, what());
+        }
+    }
+
     /// Half of a request's time is its way there. Sleeping is tokio's, so that a paused runtime sleeps in virtual time.
     async fn way(ms: u64) {
         tokio::time::sleep(Duration::from_millis(ms)).await;
@@ -273,6 +286,26 @@ fn call_name(ask: &Ask) -> String {
         }
         Ask::AbortMigration { server, migration_id } => format!("DELETE /servers/{server}/migrations/{migration_id}"),
         _ => format!("POST /servers/{}/action {}", ask.server().unwrap_or_default(), word(ask)),
+    }
+}
+
+#[cfg(test)]
+impl Sim {
+    /// The rows as they were when somebody last looked, without a clock: for after its runtime is gone.
+    fn raw_world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn world_rows(&self) -> Vec<Server> {
+        let world = self.raw_world();
+        let here = world.servers.iter().filter(|slot| !slot.deleted);
+        let by_id: BTreeMap<String, Server> =
+            here.map(|slot| (slot.row.now.id.clone(), slot.row.now.clone())).collect();
+        by_id.into_values().collect()
+    }
+
+    fn world_records(&self) -> Vec<Migration> {
+        self.raw_world().records.values().map(|record| record.now.clone()).collect()
     }
 }
 
@@ -365,7 +398,7 @@ impl Cloud for Sim {
         Self::way(takes_ms / 2).await;
         if let Some((answer, kind)) = failed {
             let ask = ask.clone();
-            self.log.push_with(self.now_ms(), || What::Asked { ask, arrived: false, answer });
+            self.note_with(|| What::Asked { ask, arrived: false, answer });
             Self::way(takes_ms - takes_ms / 2).await;
             return Err(error(kind, None));
         }

@@ -236,7 +236,10 @@ async fn a_second_request_is_busy_and_other_states_are_refused() {
     }
     assert_eq!(refusal(sim.ask(&confirm("s1")).await), Refusal::WrongState);
     let error = sim.ask(&live("s2")).await.unwrap_err();
-    assert!(error.to_string().contains("Cannot 'os-migrateLive' instance s2 while it is in vm_state stopped"), "{error}");
+    assert!(
+        error.to_string().contains("Cannot 'os-migrateLive' instance s2 while it is in vm_state stopped"),
+        "{error}"
+    );
     assert_eq!(refusal(sim.ask(&live("nobody")).await), Refusal::NotFound);
 }
 

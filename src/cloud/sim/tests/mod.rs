@@ -17,9 +17,9 @@ use jiff::Timestamp;
 
 use super::{AskKind, Fate, Faults, Habits, Happening, Log, Scene, Scripted, Sim, What};
 use crate::cloud::{
-    Accepted, Ask, BlockMigration, Capabilities, Cloud, CloudError, ComputeService, Flavor, Host, Hypervisor, Inventory,
-    Microversion, Migration, MigrationKind, MigrationStatus, PowerState, Refusal, Server, ServerStatus, ServiceState,
-    ServiceStatus,
+    Accepted, Ask, BlockMigration, Capabilities, Cloud, CloudError, ComputeService, Flavor, Host, Hypervisor,
+    Inventory, Microversion, Migration, MigrationKind, MigrationStatus, PowerState, Refusal, Server, ServerStatus,
+    ServiceState, ServiceStatus,
 };
 
 const NEWEST: u16 = 104;
@@ -66,7 +66,14 @@ fn server(id: &str, host: &str) -> Server {
         host: Some(host.to_owned()),
         zone: Some("nova".to_owned()),
         pinned_zone: None,
-        flavor: Flavor { name: "m1".to_owned(), vcpus: 2, memory_mib: 4096, root_gib: 10, known: true, ..Flavor::default() },
+        flavor: Flavor {
+            name: "m1".to_owned(),
+            vcpus: 2,
+            memory_mib: 4096,
+            root_gib: 10,
+            known: true,
+            ..Flavor::default()
+        },
         image: Some("image".to_owned()),
         image_properties: None,
         metadata: BTreeMap::new(),
@@ -82,12 +89,7 @@ fn server(id: &str, host: &str) -> Server {
 
 fn stopped(id: &str, host: &str) -> Server {
     let off = server(id, host);
-    Server {
-        status: ServerStatus::Shutoff,
-        vm_state: "stopped".to_owned(),
-        power_state: PowerState::Shutdown,
-        ..off
-    }
+    Server { status: ServerStatus::Shutoff, vm_state: "stopped".to_owned(), power_state: PowerState::Shutdown, ..off }
 }
 
 fn scene(minor: u16, hosts: &[&str], servers: Vec<Server>) -> Scene {
