@@ -6,7 +6,7 @@ use super::moves::{Keep, Move, Phase, Step};
 use super::network::{Force, Guest};
 use super::scheduler::Unfit;
 use super::world::{Due, HostId, ServerId, World};
-use crate::cloud::{BlockMigration, MigrationKind, MigrationStatus, ServiceState};
+use crate::cloud::{BlockMigration, MigrationKind, MigrationStatus, Server, ServiceState};
 
 /// `rpc_response_timeout` (conf/rpc): how long one of Nova's services waits for another that is dead.
 pub(super) const RPC_TIMEOUT_MS: u64 = 60_000;
@@ -128,6 +128,9 @@ impl World {
             }
             _ => {}
         }
+        if let Some(text) = self.never_checked(row) {
+            return unfit("MigrationPreCheckError", format!("Migration pre-check error: {text}"));
+        }
         if self.breaks_group(server, dest) {
             let text = "Anti-affinity instance group policy was violated".to_owned();
             let event = "compute_check_can_live_migrate_destination";
@@ -138,6 +141,20 @@ impl World {
             return unfit("MigrationPreCheckError", text);
         }
         Ok(())
+    }
+
+    /// What no host passes, by flavor and release: NUMA in Stein alone, PCI devices from Train to 2024.2
+    /// (conductor/tasks/live_migrate.py `_check_instance_has_no_numa`, `_check_can_migrate_pci`).
+    fn never_checked(&self, row: &Server) -> Option<&'static str> {
+        let spec = |key: &str| row.flavor.extra_specs.get(key);
+        let pinned = spec("hw:cpu_policy").is_some_and(|policy| policy != "shared");
+        let numa = pinned || spec("hw:numa_nodes").is_some() || spec("hw:mem_page_size").is_some();
+        if numa && self.release.has(66) && !self.release.has(73) {
+            return Some("Instance has an associated NUMA topology.");
+        }
+        let pci = spec("pci_passthrough:alias").is_some();
+        (pci && self.release.has(73) && !self.release.has(97))
+            .then_some("Live migration can not be done with non-VIF PCI devices.")
     }
 
     /// The conductor begins, below 2.34 while the API waits for it.

@@ -39,7 +39,7 @@ pub struct Habits {
     pub request_ms: [u64; 2],
     /// How long a slow one takes.
     pub slow_ms: [u64; 2],
-    /// How long an outage of readings lasts.
+    /// How long an outage of the API lasts.
     pub outage_ms: [u64; 2],
     /// How far a stale reading lags.
     pub stale_ms: [u64; 2],

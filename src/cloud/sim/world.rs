@@ -63,7 +63,7 @@ pub(super) enum HostDue {
     /// Its nova-compute starts.
     Returns { life: u32 },
     /// Its last heartbeat is too long ago.
-    TurnsDown { life: u32 },
+    TurnsDown,
 }
 
 /// A server, and what no row shows of it.
@@ -100,6 +100,8 @@ pub(super) struct World {
     pub release: Release,
     pub draws: Draws,
     pub counts: Counts,
+    /// Sent so far, each page and each attempt of its own.
+    pub requests: u64,
     pub hosts: Vec<HostState>,
     pub host_ids: BTreeMap<String, HostId>,
     pub servers: Vec<Slot>,
@@ -156,6 +158,7 @@ impl World {
             release,
             draws,
             counts: Counts::default(),
+            requests: 0,
             hosts: Vec::new(),
             host_ids: BTreeMap::new(),
             servers: Vec::new(),
@@ -327,7 +330,7 @@ impl World {
             Due::Move(id, step) => self.step(id, step),
             Due::Power { server, on, phase } => self.power(server, on, phase),
             Due::Host(host, HostDue::Returns { life }) => self.compute_returns(host, life),
-            Due::Host(host, HostDue::TurnsDown { life }) => self.turns_down(host, life),
+            Due::Host(host, HostDue::TurnsDown) => self.turns_down(host),
             Due::Built { server, host, done } => self.built(server, host, done),
             Due::Happens(happening) => self.happens(happening),
             Due::Others => self.others(),
@@ -540,6 +543,10 @@ impl World {
     /// Nova's words about a failed action: `details` from 2.84, the last line of a traceback below.
     pub(super) fn say(&mut self, server: ServerId, request: Option<&str>, event: &str, class: &str, text: &str) {
         let Some(request) = request else { return };
+        // Liberty and Mitaka have no events of the conductor's.
+        if event.starts_with("conductor") && !self.release.has(26) {
+            return;
+        }
         let words = match self.release.has(84) {
             true => text.to_owned(),
             false => format!("{event}: nova.exception.{class}: {text}"),
