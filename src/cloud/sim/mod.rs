@@ -3,7 +3,10 @@
 //! Deliberately absent: HTTP, what this program does with any of it, threads, tasks, and a clock of its own.
 
 mod api;
+mod begin;
+mod checks;
 mod cold;
+mod deaths;
 mod fates;
 mod faults;
 mod live;
@@ -15,6 +18,7 @@ mod power;
 mod readings;
 mod rng;
 mod rows;
+mod saving;
 mod scene;
 mod scheduler;
 mod services;

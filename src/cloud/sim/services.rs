@@ -146,7 +146,7 @@ impl World {
     pub(super) fn edit_service(&mut self, host: HostId, change: impl FnOnce(&mut ComputeService)) {
         let now_ms = self.now_ms;
         let state = &mut self.hosts[host];
-        if self.chances.stale > 0.0 || self.script.reads_stale() {
+        if self.stale_is_possible {
             state.service.keep(now_ms);
         }
         change(&mut state.service.now);
