@@ -37,6 +37,20 @@ impl Log {
         }
     }
 
+    /// How many entries there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |list| list.lock().unwrap_or_else(PoisonError::into_inner).len())
+    }
+
+    /// Puts an entry before those that came after the first `place`: a request before what it changed at once.
+    pub(super) fn insert_with(&self, place: usize, at_ms: u64, what: impl FnOnce() -> What) {
+        if let Some(list) = &self.0 {
+            let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
+            let place = place.min(list.len());
+            list.insert(place, Seen { at_ms, what: what() });
+        }
+    }
+
     /// Everything so far, in the order it happened; the log begins anew.
     pub fn take(&self) -> Vec<Seen> {
         self.0

@@ -2,11 +2,27 @@
 //!
 //! Deliberately absent: HTTP, what this program does with any of it, threads, tasks, and a clock of its own.
 
+mod api;
+mod cold;
+mod copying;
+mod fates;
 mod faults;
+mod live;
 mod log;
+mod moves;
 pub mod network;
+mod others;
+mod power;
+mod readings;
 mod rng;
+mod rows;
 mod scene;
+mod scheduler;
+mod services;
+mod world;
+
+#[cfg(test)]
+mod tests;
 
 pub use faults::{AskKind, Chances, Fate, Faults, Happening, ReadFate, ReadKind, Scripted};
 pub use log::{Log, Question, Seen, Told, What};
@@ -25,7 +41,7 @@ use super::{
     Accepted, Ask, Capabilities, Cloud, CloudError, CloudErrorKind, ComputeService, Inventory, LiveProgress, Migration,
     MigrationQuery, Reading, Refusal, Server, ServerQuery,
 };
-use rng::Draws;
+use world::World;
 
 /// What a night cost and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,42 +52,77 @@ pub struct Counts {
     pub read: BTreeMap<&'static str, u64>,
     /// Servers whose host changed, whoever moved them.
     pub moves: u64,
-    /// How long each guest did not execute that did so at the start; milliseconds, without those at 0.
+    /// How long each guest did not execute that did so at the start, milliseconds, the standstill at the end of a live
+    /// migration included; without those at 0. One that is still off is counted up to now; a deleted one is not.
     pub downtime_ms: BTreeMap<String, u64>,
 }
 
 /// A simulated cloud. Cheap to share.
+///
+/// What is due is processed whenever somebody looks, so it needs no task of its own. It belongs to the runtime that it
+/// was made in, which should be paused and have one thread: then the same scene and the same questions at the same
+/// moments give the same answers.
 pub struct Sim {
     name: String,
     capabilities: Capabilities,
-    epoch: Timestamp,
     from: Instant,
     log: Log,
     world: Mutex<World>,
 }
 
-struct World {
-    scene: Scene,
-    draws: Draws,
-    counts: Counts,
+/// The word for a kind of request, in counts and streams.
+fn word(ask: &Ask) -> &'static str {
+    match ask {
+        Ask::DisableService { .. } => "disable",
+        Ask::EnableService { .. } => "enable",
+        Ask::LiveMigrate { .. } => "live",
+        Ask::ColdMigrate { .. } => "cold",
+        Ask::ConfirmResize { .. } => "confirm",
+        Ask::RevertResize { .. } => "revert",
+        Ask::Stop { .. } => "stop",
+        Ask::Start { .. } => "start",
+        Ask::AbortMigration { .. } => "abort",
+    }
+}
+
+fn call_of(question: &Question) -> (&'static str, ReadKind, &'static str) {
+    match question {
+        Question::Inventory => ("inventory", ReadKind::Inventory, "GET /os-services"),
+        Question::Services { .. } => ("services", ReadKind::Services, "GET /os-services"),
+        Question::Servers(_) => ("servers", ReadKind::Servers, "GET /servers/detail"),
+        Question::Server { .. } => ("server", ReadKind::Server, "GET /servers/{id}"),
+        Question::Migrations(_) => ("migrations", ReadKind::Migrations, "GET /os-migrations"),
+        Question::LiveProgress { .. } => ("live_progress", ReadKind::LiveProgress, "GET /servers/{id}/migrations"),
+        Question::ActionFault { .. } => {
+            ("action_fault", ReadKind::ActionFault, "GET /servers/{id}/os-instance-actions/{request}")
+        }
+    }
+}
+
+/// What a reading is answered with: the world, the moment its rows are of, and the cloud's clock when it was asked.
+struct Moment<'a> {
+    world: &'a mut World,
+    rows_of_ms: u64,
+    at: Timestamp,
 }
 
 impl Sim {
     /// Its clock starts now, in tokio's time.
     pub fn new(scene: Scene, log: Log) -> Arc<Self> {
-        let draws = Draws::new(scene.seed);
         Arc::new(Self {
             name: scene.name.clone(),
             capabilities: scene.inventory.capabilities,
-            epoch: scene.epoch,
             from: Instant::now(),
-            log,
-            world: Mutex::new(World { scene, draws, counts: Counts::default() }),
+            log: log.clone(),
+            world: Mutex::new(World::new(scene, log)),
         })
     }
 
+    /// The world as it is at this moment. A poisoned lock holds a world that some test's panic left behind.
     fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        world.advance(self.now_ms());
+        world
     }
 
     /// Virtual milliseconds since the scene's epoch.
@@ -79,19 +130,30 @@ impl Sim {
         u64::try_from(self.from.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Every server as it truly is, in the order of ids.
+    /// Every server as it truly is and not deleted, in the order of ids.
     pub fn servers(&self) -> Vec<Server> {
-        self.world().scene.inventory.servers.clone()
+        let world = self.world();
+        let mut rows: Vec<Server> =
+            world.servers.iter().filter(|slot| !slot.deleted).map(|slot| slot.row.now.clone()).collect();
+        rows.sort_by(|a, b| a.id.cmp(&b.id));
+        rows
     }
 
     /// Every compute service as it truly is, in the order of hosts.
     pub fn services(&self) -> Vec<ComputeService> {
-        self.world().scene.inventory.hosts.iter().map(|host| host.service.clone()).collect()
+        let world = self.world();
+        world.read_services(None, world.now_ms)
     }
 
-    /// Every migration record, in the order of ids.
+    /// Every migration record of servers that are not deleted, in the order of ids.
     pub fn migrations(&self) -> Vec<Migration> {
-        self.world().scene.inventory.migrations.clone()
+        self.world().records.values().map(|record| record.now.clone()).collect()
+    }
+
+    /// The guest of this server executes.
+    pub fn is_running(&self, server: &str) -> bool {
+        let world = self.world();
+        world.server_ids.get(server).is_some_and(|server| world.servers[*server].running)
     }
 
     /// The next draw of a stream for things outside the cloud (commands, journal, clock), from the same seed.
@@ -100,19 +162,118 @@ impl Sim {
     }
 
     /// A maintenance command reboots a host: down for so long, or (`None`) as long as `Habits::boot_ms` and the chances
-    /// of being late or never have it.
-    pub fn reboot(&self, _host: &str, _down_for: Option<Duration>) {}
+    /// of being late or never have it. A host that is not there is left alone.
+    pub fn reboot(&self, host: &str, down_for: Option<Duration>) {
+        let mut world = self.world();
+        if let Some(host) = world.host_ids.get(host).copied() {
+            world.reboot(host, down_for);
+        }
+    }
+
+    /// Somebody else than the run does something, now.
+    pub fn happen(&self, happening: Happening) {
+        self.world().happens(happening);
+    }
 
     pub fn counts(&self) -> Counts {
-        self.world().counts.clone()
+        let world = self.world();
+        let mut counts = world.counts.clone();
+        for slot in world.servers.iter().filter(|slot| slot.ran_at_start) {
+            if let Some(since) = slot.down_since_ms {
+                *counts.downtime_ms.entry(slot.row.now.id.clone()).or_default() += world.now_ms - since;
+            }
+        }
+        counts
     }
 
     pub fn log(&self) -> &Log {
         &self.log
     }
 
-    fn reading<T>(&self, rows: Vec<T>) -> Reading<T> {
-        Reading { rows, at: self.epoch }
+    /// Half of a request's time is its way there. Sleeping is tokio's, so that a paused runtime sleeps in virtual time.
+    async fn way(ms: u64) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+
+    async fn read<T>(
+        &self,
+        question: Question,
+        answer: impl FnOnce(Moment<'_>) -> Result<T, CloudErrorKind> + Send,
+    ) -> Result<T, CloudError> {
+        let (word, kind, call) = call_of(&question);
+        let (fate, takes_ms, asked_at) = {
+            let mut world = self.world();
+            *world.counts.read.entry(word).or_default() += 1;
+            let fate = world.reading_fate(kind);
+            let span = if fate == Some(ReadFate::Slow) { world.habits.slow_ms } else { world.habits.request_ms };
+            let takes_ms = world.draws.next(&["reading-takes"]).between(span);
+            (fate, takes_ms, world.stamp(world.now_ms))
+        };
+        Self::way(takes_ms / 2).await;
+        let answered = {
+            let mut world = self.world();
+            let failed = match fate {
+                Some(ReadFate::Unreachable) => {
+                    Some(CloudErrorKind::Unreachable { cause: "503 Service Unavailable, 4 times".to_owned() })
+                }
+                Some(ReadFate::Unauthenticated) => Some(unauthenticated()),
+                Some(ReadFate::Garbled) => {
+                    Some(CloudErrorKind::Protocol { what: "expected value at line 1 column 1".to_owned() })
+                }
+                Some(ReadFate::Forbidden) => {
+                    let message = "Policy doesn't allow it to be performed.".to_owned();
+                    Some(CloudErrorKind::Refused { status: 403, refusal: Refusal::Forbidden, message })
+                }
+                Some(ReadFate::Slow | ReadFate::Stale) | None => None,
+            };
+            let now_ms = world.now_ms;
+            self.log.push_with(now_ms, || What::Read { what: question, answered: failed.is_none() });
+            match failed {
+                Some(kind) => Err(kind),
+                None => {
+                    let lag_ms = match fate {
+                        Some(ReadFate::Stale) => {
+                            let span = world.habits.stale_ms;
+                            world.draws.next(&["stale"]).between(span)
+                        }
+                        _ => 0,
+                    };
+                    let rows_of_ms = now_ms.saturating_sub(lag_ms);
+                    answer(Moment { world: &mut world, rows_of_ms, at: asked_at })
+                }
+            }
+        };
+        Self::way(takes_ms - takes_ms / 2).await;
+        answered.map_err(|kind| CloudError { call: call.to_owned(), request_id: None, kind })
+    }
+
+    /// What this release cannot do, as the back end for a real Nova refuses it before it sends anything.
+    fn too_old(&self, ask: &Ask) -> Option<CloudErrorKind> {
+        let can = self.capabilities;
+        let (what, needs) = match ask {
+            Ask::LiveMigrate { host: Some(_), .. } if !can.validated_live_host() => {
+                ("a live migration to a chosen host", "2.30")
+            }
+            Ask::ColdMigrate { host: Some(_), .. } if !can.cold_host() => ("a cold migration to a chosen host", "2.56"),
+            Ask::AbortMigration { .. } if !can.abort_running() => ("aborting a live migration", "2.24"),
+            _ => return None,
+        };
+        Some(CloudErrorKind::TooOld { what, needs: needs.to_owned(), has: can.newest.to_string() })
+    }
+}
+
+fn unauthenticated() -> CloudErrorKind {
+    CloudErrorKind::Unauthenticated { message: "The request you have made requires authentication.".to_owned() }
+}
+
+/// The call as errors name it.
+fn call_name(ask: &Ask) -> String {
+    match ask {
+        Ask::DisableService { service_id, .. } | Ask::EnableService { service_id, .. } => {
+            format!("PUT /os-services/{service_id}")
+        }
+        Ask::AbortMigration { server, migration_id } => format!("DELETE /servers/{server}/migrations/{migration_id}"),
+        _ => format!("POST /servers/{}/action {}", ask.server().unwrap_or_default(), word(ask)),
     }
 }
 
@@ -127,47 +288,100 @@ impl Cloud for Sim {
     }
 
     fn requests_sent(&self) -> u64 {
-        let counts = &self.world().counts;
-        counts.asked.values().chain(counts.read.values()).sum()
+        let world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        world.counts.asked.values().chain(world.counts.read.values()).sum()
     }
 
     async fn inventory(&self) -> Result<Inventory, CloudError> {
-        Ok(self.world().scene.inventory.clone())
+        self.read(Question::Inventory, |moment| Ok(moment.world.read_inventory(moment.at, moment.rows_of_ms))).await
     }
 
     async fn services(&self, host: Option<&str>) -> Result<Vec<ComputeService>, CloudError> {
-        Ok(self.services().into_iter().filter(|row| host.is_none_or(|host| row.host == host)).collect())
+        let question = Question::Services { host: host.map(str::to_owned) };
+        self.read(question, |moment| Ok(moment.world.read_services(host, moment.rows_of_ms))).await
     }
 
-    async fn servers(&self, _query: &ServerQuery) -> Result<Reading<Server>, CloudError> {
-        Ok(self.reading(self.servers()))
+    async fn servers(&self, query: &ServerQuery) -> Result<Reading<Server>, CloudError> {
+        self.read(Question::Servers(query.clone()), |moment| {
+            Ok(Reading { rows: moment.world.read_servers(query, moment.rows_of_ms), at: moment.at })
+        })
+        .await
     }
 
     async fn server(&self, id: &str) -> Result<Option<Server>, CloudError> {
-        Ok(self.servers().into_iter().find(|row| row.id == id))
+        let question = Question::Server { id: id.to_owned() };
+        self.read(question, |moment| Ok(moment.world.read_server(id, moment.rows_of_ms))).await
     }
 
-    async fn migrations(&self, _query: &MigrationQuery) -> Result<Reading<Migration>, CloudError> {
-        Ok(self.reading(self.migrations()))
-    }
-
-    async fn live_progress(&self, _server: &str) -> Result<Option<LiveProgress>, CloudError> {
-        Ok(None)
-    }
-
-    async fn action_fault(&self, _server: &str, _request_id: &str) -> Result<Option<String>, CloudError> {
-        Ok(None)
-    }
-
-    async fn ask(&self, ask: &Ask) -> Result<Accepted, CloudError> {
-        Err(CloudError {
-            call: format!("{ask:?}"),
-            request_id: None,
-            kind: CloudErrorKind::Refused {
-                status: 501,
-                refusal: Refusal::Other,
-                message: "not simulated yet".to_owned(),
-            },
+    async fn migrations(&self, query: &MigrationQuery) -> Result<Reading<Migration>, CloudError> {
+        self.read(Question::Migrations(query.clone()), |moment| {
+            Ok(Reading { rows: moment.world.read_migrations(query, moment.rows_of_ms), at: moment.at })
         })
+        .await
+    }
+
+    async fn live_progress(&self, server: &str) -> Result<Option<LiveProgress>, CloudError> {
+        if !self.capabilities.live_progress() {
+            return Ok(None);
+        }
+        let question = Question::LiveProgress { server: server.to_owned() };
+        self.read(question, |moment| Ok(moment.world.read_progress(server))).await
+    }
+
+    async fn action_fault(&self, server: &str, request_id: &str) -> Result<Option<String>, CloudError> {
+        let question = Question::ActionFault { server: server.to_owned(), request_id: request_id.to_owned() };
+        self.read(question, |moment| Ok(moment.world.read_fault(server, request_id))).await
+    }
+
+    /// Once it is sent it arrives, whether or not anybody still waits: a process that is killed takes no request back.
+    async fn ask(&self, ask: &Ask) -> Result<Accepted, CloudError> {
+        let error = |kind, request_id| CloudError { call: call_name(ask), request_id, kind };
+        if let Some(kind) = self.too_old(ask) {
+            return Err(error(kind, None));
+        }
+        let (ticket, takes_ms, failed) = {
+            let mut world = self.world();
+            *world.counts.asked.entry(word(ask)).or_default() += 1;
+            let fate = world.request_fate(ask);
+            let subject = ask.server().unwrap_or_default();
+            let span = if fate == Some(Fate::Slow) { world.habits.slow_ms } else { world.habits.request_ms };
+            let takes_ms = world.draws.next(&["request-takes", subject]).between(span).max(2);
+            let failed = match fate {
+                Some(Fate::Unreachable) => {
+                    Some((Told::Unreachable, CloudErrorKind::Unreachable { cause: "connection refused".to_owned() }))
+                }
+                Some(Fate::Unauthenticated) => Some((Told::Unreachable, unauthenticated())),
+                Some(Fate::LostBefore) => {
+                    Some((Told::Lost, CloudErrorKind::Lost { cause: "connection reset by peer".to_owned() }))
+                }
+                _ => None,
+            };
+            let arrives_at_ms = world.now_ms + takes_ms / 2;
+            let ticket = match failed {
+                Some(_) => None,
+                None => Some(world.ticket(ask.clone(), fate, arrives_at_ms)),
+            };
+            (ticket, takes_ms, failed)
+        };
+        Self::way(takes_ms / 2).await;
+        if let Some((answer, kind)) = failed {
+            let ask = ask.clone();
+            self.log.push_with(self.now_ms(), || What::Asked { ask, arrived: false, answer });
+            Self::way(takes_ms - takes_ms / 2).await;
+            return Err(error(kind, None));
+        }
+        let (answered, request_id) = {
+            let mut world = self.world();
+            let ticket = ticket.and_then(|ticket| world.tickets.remove(&ticket));
+            let request_id = ticket.as_ref().map(|ticket| ticket.request_id.clone());
+            (ticket.and_then(|ticket| ticket.answered), request_id)
+        };
+        let lost = || Err(CloudErrorKind::Lost { cause: "no answer".to_owned() });
+        let (answer, more_ms) = answered.unwrap_or_else(|| (lost(), 0));
+        Self::way(takes_ms - takes_ms / 2 + more_ms).await;
+        match answer {
+            Ok(()) => Ok(Accepted { request_id }),
+            Err(kind) => Err(error(kind, request_id)),
+        }
     }
 }

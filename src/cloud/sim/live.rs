@@ -1,0 +1,586 @@
+//! Live migration: `accepted → queued → preparing → running (→ post-copy) → completed`, and every way it fails. The order
+//! in which row and record change is Nova's (compute/manager.py, conductor/tasks/live_migrate.py), release by release.
+
+use super::copying::Guest;
+use super::faults::Fate;
+use super::moves::{Keep, Move, Phase, Step};
+use super::scheduler::Unfit;
+use super::world::{Due, HostId, ServerId, World};
+use crate::cloud::{BlockMigration, MigrationKind, MigrationStatus, ServiceState};
+
+/// `rpc_response_timeout` (conf/rpc): how long one of Nova's services waits for another that is dead.
+pub(super) const RPC_TIMEOUT_MS: u64 = 60_000;
+/// `live_migration_progress_timeout` up to Newton, seconds.
+const PROGRESS_TIMEOUT_MS: u64 = 150_000;
+/// A guest that dirties its memory faster than any link copies it.
+const NEVER_CONVERGES_MIB_PER_S: f64 = 1_000_000.0;
+/// How long the guest stands still when it changes hosts: within `live_migration_downtime` (500 ms).
+const SWITCH_MS: [u64; 2] = [30, 300];
+/// Bytes a second that a forecast reckons with, to choose a moment well within a copy; MiB.
+const FORECAST_MIB_PER_S: u64 = 1_000;
+
+/// A destination, or why there is none, and how long that took to find out.
+pub(super) struct Decision {
+    pub result: Result<HostId, Unfit>,
+    pub took_ms: u64,
+}
+
+impl World {
+    /// Conductor, scheduler and pre-checks: one host after the other until one will do.
+    pub(super) fn decide_live(
+        &mut self,
+        server: ServerId,
+        wanted: Option<HostId>,
+        block: BlockMigration,
+        fate: Option<Fate>,
+    ) -> Decision {
+        let mut took_ms = self.span("schedule", server, self.habits.schedule_ms);
+        let Some(source) = self.host_of(server) else {
+            return Decision { result: Err(Unfit::no_valid_host()), took_ms };
+        };
+        let unfit = |class, text: String| Unfit { event: "conductor_live_migrate_instance", class, text, fatal: false };
+        let name = &self.hosts[source].name;
+        if !self.hosts[source].is_up() {
+            let text = format!("Compute service of {name} is unavailable at this time.");
+            return Decision { result: Err(unfit("ComputeServiceUnavailable", text)), took_ms };
+        }
+        if wanted == Some(source) {
+            let id = &self.servers[server].row.now.id;
+            let text = format!("Unable to migrate instance ({id}) to current host ({name}).");
+            return Decision { result: Err(unfit("UnableToMigrateToSelf", text)), took_ms };
+        }
+        if fate == Some(Fate::NoValidHostLate) {
+            return Decision { result: Err(Unfit::no_valid_host()), took_ms };
+        }
+        let mut tried = Vec::new();
+        let mut last = None;
+        loop {
+            let Some(dest) = self.schedule(server, wanted, &tried) else {
+                // Every host that would do was tried: the words that count are those of the last one.
+                return Decision { result: Err(last.unwrap_or_else(Unfit::no_valid_host)), took_ms };
+            };
+            if !self.hosts[dest].alive || !self.hosts[source].alive {
+                took_ms += RPC_TIMEOUT_MS;
+            }
+            match self.check_live(server, source, dest, block, fate) {
+                Ok(()) => return Decision { result: Ok(dest), took_ms },
+                Err(unfit) if unfit.fatal => return Decision { result: Err(unfit), took_ms },
+                Err(unfit) => {
+                    last = Some(unfit);
+                    tried.push(dest);
+                    took_ms += self.rpc(server);
+                }
+            }
+        }
+    }
+
+    fn check_live(
+        &self,
+        server: ServerId,
+        source: HostId,
+        dest: HostId,
+        block: BlockMigration,
+        fate: Option<Fate>,
+    ) -> Result<(), Unfit> {
+        let unfit = |class, text: String| {
+            let event = "compute_check_can_live_migrate_destination";
+            Err(Unfit { event, class, text, fatal: false })
+        };
+        let (from, to) = (&self.hosts[source], &self.hosts[dest]);
+        if !to.alive {
+            let text = format!(
+                "Migration pre-check error: Timeout while checking if we can live migrate to host: {}",
+                to.name
+            );
+            return unfit("MigrationPreCheckError", text);
+        }
+        if !from.alive {
+            // An unexpected error of the conductor's until 2026.1 (release note bug-2044235).
+            let text = "Timed out waiting for a reply to message ID".to_owned();
+            let event = "compute_check_can_live_migrate_source";
+            return Err(Unfit { event, class: "MessagingTimeout", text, fatal: !self.release.has(101) });
+        }
+        let kind = |host: &super::services::HostState| host.hypervisors.first().map(|it| (it.kind.clone(), it.version));
+        if let (Some((a, old)), Some((b, new))) = (kind(from), kind(to)) {
+            if a != b {
+                return unfit("InvalidHypervisorType", "The supplied hypervisor type of is invalid.".to_owned());
+            }
+            if old.zip(new).is_some_and(|(old, new)| new < old) {
+                let text = "The instance requires a newer hypervisor version than has been provided.".to_owned();
+                return unfit("DestinationHypervisorTooOld", text);
+            }
+        }
+        let row = &self.servers[server].row.now;
+        let has_disks = row.local_disk_gib() > 0 || row.flavor.swap_mib > 0;
+        let path = format!("/var/lib/nova/instances of {}", to.name);
+        match block {
+            BlockMigration::Never if has_disks && !self.habits.shared_storage => {
+                let text = format!(
+                    "{path} is not on shared storage: Shared storage live-migration requires either shared storage or \
+                     boot-from-volume with no local disks."
+                );
+                return unfit("InvalidSharedStorage", text);
+            }
+            BlockMigration::Always if self.habits.shared_storage || !has_disks => {
+                let text =
+                    format!("{path} is not on local storage: Block migration can not be used with shared storage.");
+                return unfit("InvalidLocalStorage", text);
+            }
+            _ => {}
+        }
+        if self.breaks_group(server, dest) {
+            let text = "Anti-affinity instance group policy was violated".to_owned();
+            let event = "compute_check_can_live_migrate_destination";
+            return Err(Unfit { event, class: "MigrationError", text, fatal: true });
+        }
+        if fate == Some(Fate::PrecheckFails) {
+            let text = "Migration pre-check error: Unacceptable CPU info: CPU doesn't have compatibility.".to_owned();
+            return unfit("MigrationPreCheckError", text);
+        }
+        Ok(())
+    }
+
+    /// The conductor begins, below 2.34 while the API waits for it.
+    pub(super) fn live_scheduled(&mut self, id: u64) {
+        let Some(own) = self.moves.get(&id) else { return };
+        let (server, wanted, fate, request) = (own.server, own.wanted, own.fate, own.request.clone());
+        let block = own.block;
+        let decision = self.decide_live(server, wanted, block, fate);
+        self.live_decided(id, decision, request.as_deref());
+    }
+
+    pub(super) fn live_decided(&mut self, id: u64, decision: Decision, request: Option<&str>) {
+        let Some((server, ..)) = self.ends(id) else { return };
+        match decision.result {
+            Ok(dest) => {
+                self.claim(id, dest);
+                self.step_after(decision.took_ms, id, Step::LiveOffered);
+            }
+            Err(unfit) => {
+                self.say(server, request, unfit.event, unfit.class, &unfit.text);
+                self.set_phase(id, Phase::Failing);
+                let step = if unfit.fatal { Step::Fatal { text: unfit.text } } else { Step::Refused };
+                self.step_after(decision.took_ms, id, step);
+            }
+        }
+    }
+
+    /// The record names its destination, and the source's nova-compute has it in its queue.
+    pub(super) fn live_offered(&mut self, id: u64) {
+        let Some((server, source, dest)) = self.ends(id) else { return };
+        if self.records.get(&id).is_some_and(|record| record.now.dest_host.is_none()) {
+            let dest = dest.map(|dest| self.hosts[dest].name.clone());
+            self.edit_record(id, |record| record.dest_host = dest);
+            let after = self.rpc(server);
+            self.step_after(after, id, Step::LiveOffered);
+            return;
+        }
+        if self.waits_for(source, Due::Move(id, Step::LiveOffered)) {
+            return;
+        }
+        self.set_phase(id, Phase::Queued);
+        self.mark(id, MigrationStatus::Queued);
+        let slots = self.habits.max_concurrent_live_migrations;
+        if slots == 0 || self.hosts[source].slots_used < slots {
+            self.take_slot(id, source);
+        } else {
+            self.hosts[source].queue.push_back(id);
+        }
+    }
+
+    fn take_slot(&mut self, id: u64, source: HostId) {
+        let Some(own) = self.moves.get_mut(&id) else { return };
+        own.has_slot = true;
+        let server = own.server;
+        self.hosts[source].slots_used += 1;
+        let after = self.rpc(server) / 2;
+        self.step_after(after, id, Step::LivePrepare);
+    }
+
+    pub(super) fn free_slot(&mut self, source: HostId) {
+        let host = &mut self.hosts[source];
+        host.slots_used = host.slots_used.saturating_sub(1);
+        if let Some(next) = host.queue.pop_front() {
+            self.take_slot(next, source);
+        }
+    }
+
+    pub(super) fn live_prepare(&mut self, id: u64) {
+        if self.phase(id) != Some(Phase::Queued) {
+            return;
+        }
+        let Some((server, source, dest)) = self.ends(id) else { return };
+        if !self.hosts[source].alive {
+            return;
+        }
+        self.set_phase(id, Phase::Preparing);
+        self.mark(id, MigrationStatus::Preparing);
+        let dead = dest.is_some_and(|dest| !self.hosts[dest].alive);
+        let prepare_ms = self.span("prepare", server, self.habits.prepare_ms);
+        self.step_after(if dead { RPC_TIMEOUT_MS } else { prepare_ms }, id, Step::LivePrepared);
+    }
+
+    pub(super) fn live_prepared(&mut self, id: u64) {
+        if self.phase(id) != Some(Phase::Preparing) {
+            return;
+        }
+        let Some(own) = self.moves.get(&id) else { return };
+        let (server, source, fate, request) = (own.server, own.source, own.fate, own.request.clone());
+        let (Some(dest), withdrawn, disk_gib) = (own.dest, own.withdrawn, own.disk_gib) else { return };
+        if withdrawn {
+            self.set_phase(id, Phase::Failing);
+            self.rollback(id, MigrationStatus::Cancelled);
+            return;
+        }
+        let pre_fails = fate == Some(Fate::Fails) && self.draw("pre-live-fails", server).chance(0.3);
+        if !self.hosts[dest].alive || pre_fails {
+            let text = format!("Binding failed for port of instance on host {}", self.hosts[dest].name);
+            self.say(server, request.as_deref(), "compute_pre_live_migration", "PortBindingFailed", &text);
+            self.set_phase(id, Phase::Failing);
+            // `error` first, `failed` once it is cleaned up: a terminal status may change once.
+            self.mark(id, MigrationStatus::Error);
+            self.rollback(id, self.failed());
+            return;
+        }
+        self.set_phase(id, Phase::Copying);
+        self.mark(id, MigrationStatus::Running);
+        self.begin_copy(id, server, source, dest, disk_gib, fate);
+    }
+
+    /// A rollback's status: `error` up to Ussuri, `failed` from Victoria.
+    pub(super) fn failed(&self) -> MigrationStatus {
+        if self.release.is_victoria() { MigrationStatus::Failed } else { MigrationStatus::Error }
+    }
+
+    fn rollback(&mut self, id: u64, status: MigrationStatus) {
+        let Some((server, ..)) = self.ends(id) else { return };
+        let after = self.rpc(server);
+        self.step_after(after, id, Step::RolledBack { status });
+    }
+
+    fn begin_copy(&mut self, id: u64, server: ServerId, from: HostId, to: HostId, disk_gib: u64, fate: Option<Fate>) {
+        let row = &self.servers[server].row.now;
+        let memory_mib = row.flavor.memory_mib;
+        let dirty = self.draws.fixed(&["dirty", &row.id]).between(self.habits.dirty_mib_per_s);
+        let running = self.servers[server].running;
+        let dirty_mib_per_s = match fate {
+            Some(Fate::Stalls) => NEVER_CONVERGES_MIB_PER_S,
+            _ if !running => 0.0,
+            _ => dirty as f64,
+        };
+        self.begin_flow(id, from, to, Guest { memory_mib, dirty_mib_per_s, disk_gib });
+        let forecast_ms = (memory_mib + disk_gib * 1024) * 1000 / FORECAST_MIB_PER_S;
+        let within = [forecast_ms / 10, forecast_ms];
+        if matches!(fate, Some(Fate::Fails | Fate::ErrorsOnSource)) {
+            let after = self.span("half-way", server, within);
+            self.step_after(after, id, Step::LiveHalfWay);
+        }
+        if fate == Some(Fate::PostCopy) {
+            self.step_after(forecast_ms / 2, id, Step::LiveToPostCopy);
+        }
+        let timeout_ms = self.completion_timeout_ms(memory_mib, disk_gib);
+        if let Some(timeout_ms) = timeout_ms {
+            self.step_after(timeout_ms, id, Step::LiveTimeout);
+        }
+        if self.release.has(39) || fate != Some(Fate::Stalls) {
+            return;
+        }
+        self.step_after(PROGRESS_TIMEOUT_MS, id, Step::LiveTimeout);
+    }
+
+    /// `live_migration_completion_timeout` counts at least 2 GiB of memory, and of disk where disk is copied.
+    fn completion_timeout_ms(&self, memory_mib: u64, disk_gib: u64) -> Option<u64> {
+        let gib = (memory_mib / 1024).max(2) + if disk_gib > 0 { disk_gib.max(2) } else { 0 };
+        let per_gib = self.habits.completion_timeout_s_per_gib;
+        (per_gib > 0).then(|| per_gib.saturating_mul(gib).saturating_mul(1000))
+    }
+
+    pub(super) fn live_half_way(&mut self, id: u64) {
+        if self.phase(id) == Some(Phase::Copying) {
+            self.live_breaks(id);
+        }
+    }
+
+    /// The hypervisor gives up a copy.
+    fn live_breaks(&mut self, id: u64) {
+        let Some(own) = self.moves.get(&id) else { return };
+        let (server, fate, request) = (own.server, own.fate, own.request.clone());
+        self.cut_copy(id);
+        let text = "internal error: qemu unexpectedly closed the monitor".to_owned();
+        self.say(server, request.as_deref(), "compute_live_migration", "libvirtError", &text);
+        if fate == Some(Fate::ErrorsOnSource) {
+            self.mark(id, MigrationStatus::Error);
+            let after = self.rpc(server);
+            self.step_after(after, id, Step::ErrorRow { text, idle: true });
+        } else {
+            self.rollback(id, self.failed());
+        }
+    }
+
+    pub(super) fn begin_flow(&mut self, id: u64, from: HostId, to: HostId, guest: Guest) {
+        let now_ms = self.now_ms;
+        self.network().begin(id, from, to, guest, now_ms);
+        if let Some(own) = self.moves.get_mut(&id) {
+            own.flows = true;
+        }
+    }
+
+    pub(super) fn end_flow(&mut self, id: u64) {
+        if self.moves.get_mut(&id).is_some_and(|own| std::mem::take(&mut own.flows)) {
+            let now_ms = self.now_ms;
+            self.network().end(id, now_ms);
+        }
+    }
+
+    fn cut_copy(&mut self, id: u64) {
+        self.end_flow(id);
+        self.set_phase(id, Phase::Failing);
+    }
+
+    pub(super) fn live_timeout(&mut self, id: u64) {
+        if self.phase(id) != Some(Phase::Copying) {
+            return;
+        }
+        let Some((server, source, _)) = self.ends(id) else { return };
+        if !self.hosts[source].alive {
+            return;
+        }
+        self.other(|| format!("nova gives up the migration of {}", self.servers[server].row.now.name));
+        self.cut_copy(id);
+        self.rollback(id, MigrationStatus::Cancelled);
+    }
+
+    pub(super) fn live_to_post_copy(&mut self, id: u64) {
+        if self.phase(id) != Some(Phase::Copying) {
+            return;
+        }
+        let Some((server, ..)) = self.ends(id) else { return };
+        let row = &self.servers[server].row.now;
+        let rest_ms = row.flavor.memory_mib * 1000 / FORECAST_MIB_PER_S;
+        self.end_flow(id);
+        self.set_phase(id, Phase::PostCopy);
+        self.mark(id, MigrationStatus::RunningPostCopy);
+        let pause = self.span("switch", server, SWITCH_MS);
+        self.down_for(server, pause);
+        self.step_after(rest_ms, id, Step::LiveCopied);
+    }
+
+    /// The network says that everything is there.
+    pub(super) fn copied(&mut self, id: u64) {
+        self.end_flow(id);
+        let Some(own) = self.moves.get(&id) else { return };
+        match (&own.kind, own.phase, own.fate) {
+            (MigrationKind::Live, Phase::Copying, Some(Fate::Stalls)) => {}
+            (MigrationKind::Live, Phase::Copying, Some(Fate::Fails | Fate::ErrorsOnSource)) => self.live_breaks(id),
+            (MigrationKind::Live, Phase::Copying, _) => self.live_copied(id),
+            (_, Phase::Copying, _) => self.step(id, Step::ColdCopied),
+            _ => {}
+        }
+    }
+
+    /// The guest is on the destination; the source tells its nova-compute, which saves the row.
+    pub(super) fn live_copied(&mut self, id: u64) {
+        let Some(own) = self.moves.get(&id) else { return };
+        if !matches!(own.phase, Phase::Copying | Phase::PostCopy) {
+            return;
+        }
+        let (server, post_copy) = (own.server, own.phase == Phase::PostCopy);
+        let Some(dest) = own.dest else { return };
+        self.set_phase(id, Phase::Switching);
+        if !post_copy {
+            let pause = self.span("switch", server, SWITCH_MS);
+            self.down_for(server, pause);
+        }
+        let post_ms = self.span("post", server, self.habits.post_ms);
+        if !self.hosts[dest].alive {
+            self.step_after(RPC_TIMEOUT_MS, id, Step::LivePostTimeout);
+            self.hosts[dest].waiting.push(Due::Move(id, Step::LiveHostSaved));
+            return;
+        }
+        self.step_after(post_ms, id, Step::LiveHostSaved);
+        if !self.release.host_before_completed() {
+            // Newton and older only cast to the destination: the record may be first.
+            let after = self.rpc(server);
+            self.step_after(after + post_ms / 2, id, Step::LiveCompleted);
+        }
+    }
+
+    pub(super) fn live_host_saved(&mut self, id: u64) {
+        if self.phase(id) != Some(Phase::Switching) {
+            return;
+        }
+        let Some(own) = self.moves.get(&id) else { return };
+        let (server, fate, vm_state, request) = (own.server, own.fate, own.vm_state.clone(), own.request.clone());
+        let Some(dest) = own.dest else { return };
+        if self.waits_for(dest, Due::Move(id, Step::LiveHostSaved)) {
+            self.step_after(RPC_TIMEOUT_MS, id, Step::LivePostTimeout);
+            return;
+        }
+        let name = self.hosts[dest].name.clone();
+        if fate == Some(Fate::ErrorsOnDest) {
+            let text = "Timed out waiting for a reply from neutron".to_owned();
+            self.say(server, request.as_deref(), "compute_post_live_migration_at_destination", "Timeout", &text);
+            self.edit(server, |row| row.host = Some(name));
+            self.set_phase(id, Phase::Failing);
+            self.mark(id, MigrationStatus::Error);
+            self.error_row_now(id, &text);
+            return;
+        }
+        let running = self.servers[server].running;
+        self.edit(server, |row| {
+            row.host = Some(name);
+            row.task_state = None;
+            row.vm_state = vm_state;
+            row.power_state = if running { Self::power_word(true) } else { row.power_state };
+        });
+        let completed = self.records.get(&id).is_some_and(|record| record.now.status == MigrationStatus::Completed);
+        if completed {
+            self.close(id, Keep::Dest);
+        } else if self.release.host_before_completed() {
+            let after = self.rpc(server);
+            self.step_after(after, id, Step::LiveCompleted);
+        }
+    }
+
+    /// The destination's nova-compute did not answer: the source writes the host itself, and gives up (from 2023.1; before,
+    /// the row is left on the source).
+    pub(super) fn live_post_timeout(&mut self, id: u64) {
+        if self.phase(id) != Some(Phase::Switching) {
+            return;
+        }
+        let Some((server, source, dest)) = self.ends(id) else { return };
+        let Some(dest) = dest else { return };
+        let on_dest = self.host_of(server) == Some(dest);
+        if self.hosts[dest].alive || on_dest || !self.hosts[source].alive {
+            return;
+        }
+        self.set_phase(id, Phase::Failing);
+        self.mark(id, MigrationStatus::Error);
+        if self.release.has(95) {
+            let name = self.hosts[dest].name.clone();
+            self.edit(server, |row| {
+                row.host = Some(name);
+                row.task_state = None;
+            });
+        }
+        let text = "Timed out waiting for a reply to message ID".to_owned();
+        self.step_after(60, id, Step::ErrorRow { text, idle: true });
+    }
+
+    pub(super) fn live_completed(&mut self, id: u64) {
+        if self.phase(id) != Some(Phase::Switching) {
+            return;
+        }
+        let Some((server, source, dest)) = self.ends(id) else { return };
+        if self.waits_for(source, Due::Move(id, Step::LiveCompleted)) {
+            return;
+        }
+        self.mark(id, MigrationStatus::Completed);
+        if self.host_of(server) == dest {
+            self.close(id, Keep::Dest);
+        }
+    }
+
+    fn error_row_now(&mut self, id: u64, text: &str) {
+        self.step(id, Step::ErrorRow { text: text.to_owned(), idle: true });
+    }
+
+    // ---- withdrawn ----------------------------------------------------------------------------------------------
+
+    pub(super) fn abort_arrives(&mut self, id: u64, obeyed: bool) {
+        let Some((server, source, _)) = self.ends(id) else { return };
+        if self.waits_for(source, Due::Move(id, Step::AbortArrives { obeyed })) {
+            return;
+        }
+        match self.phase(id) {
+            Some(Phase::Queued) => {
+                self.set_phase(id, Phase::Failing);
+                self.mark(id, MigrationStatus::Cancelled);
+                let after = self.rpc(server);
+                self.step_after(after, id, Step::IdleRow);
+                self.hosts[source].queue.retain(|queued| *queued != id);
+            }
+            Some(Phase::Preparing) => {
+                if let Some(own) = self.moves.get_mut(&id) {
+                    own.withdrawn = true;
+                }
+            }
+            Some(Phase::Copying) if obeyed => {
+                self.cut_copy(id);
+                self.rollback(id, MigrationStatus::Cancelled);
+            }
+            _ => {}
+        }
+    }
+
+    // ---- dead hosts ---------------------------------------------------------------------------------------------
+
+    /// The source's nova-compute dies: what it copies stands still, what it had queued is forgotten.
+    pub(super) fn source_died(&mut self, host: HostId) {
+        let own = |own: &&Move| own.source == host && own.phase == Phase::Copying;
+        let copying: Vec<u64> = self.moves.values().filter(own).map(|own| own.id).collect();
+        for id in copying {
+            self.end_flow(id);
+        }
+    }
+
+    /// A host lost power: what was being copied to it breaks, and a guest in post-copy is lost.
+    pub(super) fn far_end_died(&mut self, host: HostId) {
+        let towards = |own: &&Move| own.dest == Some(host) || (own.source == host && own.phase == Phase::PostCopy);
+        let ids: Vec<u64> = self.moves.values().filter(towards).map(|own| own.id).collect();
+        for id in ids {
+            let Some(own) = self.moves.get(&id) else { continue };
+            let (server, phase, live, source) = (own.server, own.phase, own.kind == MigrationKind::Live, own.source);
+            match (live, phase) {
+                (true, Phase::Copying) if self.hosts[source].alive => self.live_breaks(id),
+                (true, Phase::PostCopy) => {
+                    self.guest(server, false);
+                    if self.hosts[source].alive {
+                        self.set_phase(id, Phase::Failing);
+                        self.mark(id, MigrationStatus::Error);
+                        let text = "the guest was lost in post-copy".to_owned();
+                        self.step_after(5_000, id, Step::ErrorRow { text, idle: true });
+                    }
+                }
+                (false, Phase::Copying) if self.hosts[source].alive => {
+                    self.cut_copy(id);
+                    self.mark(id, MigrationStatus::Error);
+                    let text = "Connection reset by peer while copying disks".to_owned();
+                    self.step_after(2_000, id, Step::ErrorRow { text, idle: false });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// `_init_instance` of a nova-compute that starts: a server found migrating becomes idle, its record `error` when
+    /// that says `running`, and is forgotten in every other state (compute/manager.py `_reset_live_migration`).
+    pub(super) fn source_returns(&mut self, host: HostId) {
+        let ids: Vec<u64> = self.moves.values().filter(|own| own.source == host).map(|own| own.id).collect();
+        self.hosts[host].queue.clear();
+        for id in ids {
+            let Some(own) = self.moves.get(&id) else { continue };
+            let (server, live, phase) = (own.server, own.kind == MigrationKind::Live, own.phase);
+            match (live, phase) {
+                (true, Phase::Copying) => {
+                    self.set_phase(id, Phase::Failing);
+                    self.mark(id, MigrationStatus::Error);
+                    let after = self.rpc(server);
+                    self.step_after(after, id, Step::IdleRow);
+                }
+                (true, Phase::Queued | Phase::Preparing | Phase::PostCopy) => {
+                    let vm_state = self.moves.get(&id).map(|own| own.vm_state.clone()).unwrap_or_default();
+                    self.set(server, &vm_state, None);
+                    self.close(id, Keep::Both);
+                }
+                (false, Phase::Copying) => self.cold_reset(id),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether Nova thinks that a host's nova-compute is up.
+    pub(super) fn is_up(&self, host: HostId) -> bool {
+        self.hosts[host].service.now.state == ServiceState::Up
+    }
+}
