@@ -349,6 +349,7 @@ impl World {
             (chances.live_errors / 2.0, Fate::ErrorsOnSource),
             (chances.live_errors / 2.0, Fate::ErrorsOnDest),
             (chances.live_stalls, Fate::Stalls),
+            (chances.live_inverts, Fate::Inverts),
         ];
         super::fates::pick(draw, &of).or_else(|| {
             // Nova switches when the memory has been over once and is still far from done.
@@ -487,6 +488,7 @@ fn is_of_a_move(fate: Fate) -> bool {
             | Fate::ErrorsOnSource
             | Fate::ErrorsOnDest
             | Fate::Stalls
+            | Fate::Inverts
             | Fate::PostCopy
     )
 }

@@ -146,7 +146,7 @@ impl World {
     }
 
     pub(super) fn outage(&mut self, for_ms: u64) {
-        self.outage_until_ms = self.outage_until_ms.max(self.now_ms + for_ms);
+        self.outage_until_ms = self.outage_until_ms.max(self.now_ms.saturating_add(for_ms));
         self.other(|| format!("the API answers nothing for {for_ms} ms"));
     }
 }

@@ -151,7 +151,8 @@ impl World {
         let percent = self.draws.fixed(&["used", &row.id]).between(self.habits.memory_used_percent);
         let used = percent as f64 / 100.0;
         self.begin_flow(id, from, to, Guest { memory_mib, used, dirty_mib_per_s, disk_gib });
-        let forecast_ms = (memory_mib + disk_gib * 1024) * 1000 / FORECAST_MIB_PER_S;
+        let mib = memory_mib.saturating_add(disk_gib.saturating_mul(1024));
+        let forecast_ms = mib.saturating_mul(1000) / FORECAST_MIB_PER_S;
         let within = [forecast_ms / 10, forecast_ms];
         if matches!(fate, Some(Fate::Fails | Fate::ErrorsOnSource)) {
             let after = self.span("half-way", server, within);
@@ -276,8 +277,13 @@ impl World {
         if !matches!(own.phase, Phase::Copying | Phase::PostCopy) {
             return;
         }
-        let server = own.server;
+        let (server, inverts) = (own.server, own.fate == Some(Fate::Inverts));
         let Some(dest) = own.dest else { return };
+        if inverts {
+            self.mark(id, MigrationStatus::Completed);
+            self.close(id, Keep::Both);
+            return;
+        }
         self.set_phase(id, Phase::Switching);
         let post_ms = self.span("post", server, self.habits.post_ms);
         if !self.hosts[dest].alive {
@@ -325,7 +331,7 @@ impl World {
         if completed {
             self.close(id, Keep::Dest);
         } else if self.release.host_before_completed() {
-            let after = self.rpc(server);
+            let after = self.follows(server);
             self.step_after(after, id, Step::LiveCompleted);
         }
     }

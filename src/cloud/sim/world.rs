@@ -271,7 +271,8 @@ impl World {
     }
 
     pub(super) fn beat_ms(&self) -> u64 {
-        self.habits.report_interval_s.max(1) * 1000
+        // A million seconds is a service that never reports.
+        self.habits.report_interval_s.clamp(1, 1_000_000) * 1000
     }
 
     /// Draws how long something takes for one server.
@@ -286,6 +287,13 @@ impl World {
     /// One hand-over between two of Nova's services.
     pub(super) fn rpc(&mut self, server: ServerId) -> u64 {
         self.span("rpc", server, self.habits.rpc_ms)
+    }
+
+    /// From the save of a row to that of its record, or the other way round.
+    pub(super) fn follows(&mut self, server: ServerId) -> u64 {
+        let chance = self.chances.lags;
+        let span = if self.draw("lags", server).chance(chance) { self.habits.lag_ms } else { self.habits.rpc_ms };
+        self.span("follows", server, span)
     }
 
     pub(super) fn at(&mut self, at_ms: u64, due: Due) {
