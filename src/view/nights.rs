@@ -162,3 +162,6 @@ fn milliseconds(ms: u64) -> String {
         _ => duration(ms / 1000),
     }
 }
+
+#[cfg(test)]
+mod tests;
