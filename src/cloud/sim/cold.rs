@@ -2,10 +2,10 @@
 //! revert (compute/manager.py `prep_resize`, `resize_instance`, `finish_resize`). Each hand-over is a message to one
 //! nova-compute, and waits while that one is dead.
 
-use super::copying::Guest;
 use super::faults::Fate;
 use super::live::RPC_TIMEOUT_MS;
 use super::moves::{Keep, Phase, Step};
+use super::network::Guest;
 use super::scheduler::Unfit;
 use super::world::{Due, HostId, ServerId, World};
 use crate::cloud::MigrationStatus;
@@ -127,7 +127,7 @@ impl World {
             return;
         }
         if disk_gib > 0 {
-            self.begin_flow(id, source, dest, Guest { memory_mib: 0, dirty_mib_per_s: 0.0, disk_gib });
+            self.begin_flow(id, source, dest, Guest { memory_mib: 0, used: 0.0, dirty_mib_per_s: 0.0, disk_gib });
         } else {
             let after = self.rpc(server);
             self.step_after(after, id, Step::ColdCopied);

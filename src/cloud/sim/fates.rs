@@ -106,7 +106,16 @@ impl World {
             (chances.rate_limited, Fate::RateLimited),
             (chances.slow, Fate::Slow),
         ];
+        if self.is_out() {
+            // A proxy answers 503, which tells nothing; or nobody answers at all.
+            let lost = self.draws.next(&["out"]).chance(0.5);
+            return Some(if lost { Fate::LostBefore } else { Fate::Unreachable });
+        }
         scripted.or_else(|| pick(draw, &of))
+    }
+
+    pub(super) fn is_out(&self) -> bool {
+        self.now_ms < self.outage_until_ms
     }
 
     pub(super) fn reading_fate(&mut self, kind: ReadKind) -> Option<ReadFate> {
@@ -124,14 +133,11 @@ impl World {
             let for_ms = self.draws.next(&["outage-for"]).between(self.habits.outage_ms);
             self.outage(for_ms);
         }
-        if self.now_ms < self.outage_until_ms {
-            return Some(ReadFate::Unreachable);
-        }
         scripted.or(by_chance)
     }
 
     pub(super) fn outage(&mut self, for_ms: u64) {
         self.outage_until_ms = self.outage_until_ms.max(self.now_ms + for_ms);
-        self.other(|| format!("no reading is answered for {for_ms} ms"));
+        self.other(|| format!("the API answers nothing for {for_ms} ms"));
     }
 }

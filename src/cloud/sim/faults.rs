@@ -96,7 +96,7 @@ pub struct Chances {
     pub rate_limited: f64,
     /// A request or reading takes seconds instead of milliseconds (`Habits::slow_ms`).
     pub slow: f64,
-    /// A reading is the first of an outage: until it is over (`Habits::outage_ms`) every reading fails.
+    /// A reading is the first of an outage of the API (`Habits::outage_ms`).
     pub outage: f64,
     /// A reading comes from a database replica that lags (`Habits::stale_ms`).
     pub stale: f64,
@@ -319,7 +319,8 @@ pub enum Happening {
         host: String,
         like: String,
     },
-    /// No reading is answered for so long.
+    /// The API answers nothing for so long: readings fail once their attempts are used up, requests are lost or find
+    /// no connection.
     Outage {
         for_ms: u64,
     },

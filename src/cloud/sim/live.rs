@@ -1,12 +1,12 @@
 //! Live migration: `accepted → queued → preparing → running (→ post-copy) → completed`, and every way it fails. The order
 //! in which row and record change is Nova's (compute/manager.py, conductor/tasks/live_migrate.py), release by release.
 
-use super::copying::Guest;
 use super::faults::Fate;
 use super::moves::{Keep, Move, Phase, Step};
+use super::network::{Force, Guest};
 use super::scheduler::Unfit;
 use super::world::{Due, HostId, ServerId, World};
-use crate::cloud::{BlockMigration, MigrationKind, MigrationStatus, ServiceState};
+use crate::cloud::{BlockMigration, MigrationKind, MigrationStatus, Server, ServiceState};
 
 /// `rpc_response_timeout` (conf/rpc): how long one of Nova's services waits for another that is dead.
 pub(super) const RPC_TIMEOUT_MS: u64 = 60_000;
@@ -14,8 +14,8 @@ pub(super) const RPC_TIMEOUT_MS: u64 = 60_000;
 const PROGRESS_TIMEOUT_MS: u64 = 150_000;
 /// A guest that dirties its memory faster than any link copies it.
 const NEVER_CONVERGES_MIB_PER_S: f64 = 1_000_000.0;
-/// How long the guest stands still when it changes hosts: within `live_migration_downtime` (500 ms).
-const SWITCH_MS: [u64; 2] = [30, 300];
+/// Before a switch to post-copy is tried again that came while disks were copied.
+const POST_COPY_AGAIN_MS: u64 = 2_000;
 /// Bytes a second that a forecast reckons with, to choose a moment well within a copy; MiB.
 const FORECAST_MIB_PER_S: u64 = 1_000;
 
@@ -128,6 +128,9 @@ impl World {
             }
             _ => {}
         }
+        if let Some(text) = self.never_checked(row) {
+            return unfit("MigrationPreCheckError", format!("Migration pre-check error: {text}"));
+        }
         if self.breaks_group(server, dest) {
             let text = "Anti-affinity instance group policy was violated".to_owned();
             let event = "compute_check_can_live_migrate_destination";
@@ -138,6 +141,20 @@ impl World {
             return unfit("MigrationPreCheckError", text);
         }
         Ok(())
+    }
+
+    /// What no host passes, by flavor and release: NUMA in Stein alone, PCI devices from Train to 2024.2
+    /// (conductor/tasks/live_migrate.py `_check_instance_has_no_numa`, `_check_can_migrate_pci`).
+    fn never_checked(&self, row: &Server) -> Option<&'static str> {
+        let spec = |key: &str| row.flavor.extra_specs.get(key);
+        let pinned = spec("hw:cpu_policy").is_some_and(|policy| policy != "shared");
+        let numa = pinned || spec("hw:numa_nodes").is_some() || spec("hw:mem_page_size").is_some();
+        if numa && self.release.has(66) && !self.release.has(73) {
+            return Some("Instance has an associated NUMA topology.");
+        }
+        let pci = spec("pci_passthrough:alias").is_some();
+        (pci && self.release.has(73) && !self.release.has(97))
+            .then_some("Live migration can not be done with non-VIF PCI devices.")
     }
 
     /// The conductor begins, below 2.34 while the API waits for it.
@@ -268,7 +285,9 @@ impl World {
             _ if !running => 0.0,
             _ => dirty as f64,
         };
-        self.begin_flow(id, from, to, Guest { memory_mib, dirty_mib_per_s, disk_gib });
+        let percent = self.draws.fixed(&["used", &row.id]).between(self.habits.memory_used_percent);
+        let used = percent as f64 / 100.0;
+        self.begin_flow(id, from, to, Guest { memory_mib, used, dirty_mib_per_s, disk_gib });
         let forecast_ms = (memory_mib + disk_gib * 1024) * 1000 / FORECAST_MIB_PER_S;
         let within = [forecast_ms / 10, forecast_ms];
         if matches!(fate, Some(Fate::Fails | Fate::ErrorsOnSource)) {
@@ -319,16 +338,27 @@ impl World {
 
     pub(super) fn begin_flow(&mut self, id: u64, from: HostId, to: HostId, guest: Guest) {
         let now_ms = self.now_ms;
-        self.network().begin(id, from, to, guest, now_ms);
+        let (from, to) = (&self.hosts[from].name, &self.hosts[to].name);
+        if let Err(error) = self.network.begin(id, from, to, guest, now_ms) {
+            tracing::error!(%error, "a copy began twice");
+        }
         if let Some(own) = self.moves.get_mut(&id) {
             own.flows = true;
         }
     }
 
+    /// How long its guest stood still counts, whatever became of the copy.
     pub(super) fn end_flow(&mut self, id: u64) {
-        if self.moves.get_mut(&id).is_some_and(|own| std::mem::take(&mut own.flows)) {
-            let now_ms = self.now_ms;
-            self.network().end(id, now_ms);
+        let Some(own) = self.moves.get_mut(&id) else { return };
+        if !std::mem::take(&mut own.flows) {
+            return;
+        }
+        let (server, live) = (own.server, own.kind == MigrationKind::Live);
+        if let Some(outcome) = self.network.end(id, self.now_ms)
+            && live
+            && self.servers[server].running
+        {
+            self.down_for(server, outcome.downtime_ms);
         }
     }
 
@@ -354,25 +384,24 @@ impl World {
         if self.phase(id) != Some(Phase::Copying) {
             return;
         }
-        let Some((server, ..)) = self.ends(id) else { return };
-        let row = &self.servers[server].row.now;
-        let rest_ms = row.flavor.memory_mib * 1000 / FORECAST_MIB_PER_S;
-        self.end_flow(id);
+        if !self.network.force(id, Force::PostCopy, self.now_ms) {
+            self.step_after(POST_COPY_AGAIN_MS, id, Step::LiveToPostCopy);
+            return;
+        }
         self.set_phase(id, Phase::PostCopy);
         self.mark(id, MigrationStatus::RunningPostCopy);
-        let pause = self.span("switch", server, SWITCH_MS);
-        self.down_for(server, pause);
-        self.step_after(rest_ms, id, Step::LiveCopied);
     }
 
     /// The network says that everything is there.
     pub(super) fn copied(&mut self, id: u64) {
         self.end_flow(id);
+        // Nobody's: it must not stay the next end for ever.
+        self.network.end(id, self.now_ms);
         let Some(own) = self.moves.get(&id) else { return };
         match (&own.kind, own.phase, own.fate) {
             (MigrationKind::Live, Phase::Copying, Some(Fate::Stalls)) => {}
             (MigrationKind::Live, Phase::Copying, Some(Fate::Fails | Fate::ErrorsOnSource)) => self.live_breaks(id),
-            (MigrationKind::Live, Phase::Copying, _) => self.live_copied(id),
+            (MigrationKind::Live, Phase::Copying | Phase::PostCopy, _) => self.live_copied(id),
             (_, Phase::Copying, _) => self.step(id, Step::ColdCopied),
             _ => {}
         }
@@ -384,13 +413,9 @@ impl World {
         if !matches!(own.phase, Phase::Copying | Phase::PostCopy) {
             return;
         }
-        let (server, post_copy) = (own.server, own.phase == Phase::PostCopy);
+        let server = own.server;
         let Some(dest) = own.dest else { return };
         self.set_phase(id, Phase::Switching);
-        if !post_copy {
-            let pause = self.span("switch", server, SWITCH_MS);
-            self.down_for(server, pause);
-        }
         let post_ms = self.span("post", server, self.habits.post_ms);
         if !self.hosts[dest].alive {
             self.step_after(RPC_TIMEOUT_MS, id, Step::LivePostTimeout);

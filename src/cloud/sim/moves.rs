@@ -2,6 +2,7 @@
 //! end. A record is what Nova shows; a [`Move`] is what truly goes on.
 
 use super::faults::Fate;
+use super::network::Remaining;
 use super::world::{HostId, ServerId, World};
 use crate::cloud::{BlockMigration, MigrationKind, MigrationStatus};
 
@@ -106,7 +107,7 @@ pub(super) struct Move {
     /// It holds a slot of its source.
     pub has_slot: bool,
     /// When its bytes were last looked at, and what was left.
-    pub sampled: Option<(u64, u64)>,
+    pub sampled: Option<(u64, Remaining)>,
     /// The network carries it.
     pub flows: bool,
     pub block: BlockMigration,
@@ -184,6 +185,7 @@ impl World {
 
     /// Nothing more will happen: one of both claims goes, and the slot.
     pub(super) fn close(&mut self, id: u64, keep: Keep) {
+        self.end_flow(id);
         let Some(own) = self.moves.remove(&id) else { return };
         let row = &self.servers[own.server].row.now;
         match (keep, own.dest) {
@@ -196,10 +198,6 @@ impl World {
                 }
             }
             (Keep::Both | Keep::Source | Keep::Dest, _) => {}
-        }
-        if own.flows {
-            let now_ms = self.now_ms;
-            self.network().end(id, now_ms);
         }
         self.hosts[own.source].queue.retain(|queued| *queued != id);
         if own.has_slot {

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::faults::Fate;
 use super::moves::Phase;
 use super::rows::{shown, shown_record};
 use super::world::{ServerId, World};
@@ -106,7 +105,7 @@ impl World {
         let id = self.move_of(server)?;
         let own = self.moves.get(&id)?;
         let status = self.records.get(&id)?.now.status.clone();
-        let (phase, fate, sampled, disk_gib) = (own.phase, own.fate, own.sampled, own.disk_gib);
+        let (phase, sampled) = (own.phase, own.sampled);
         if own.kind != MigrationKind::Live
             || !matches!(phase, Phase::Queued | Phase::Preparing | Phase::Copying | Phase::Switching)
             || status.is_terminal()
@@ -124,28 +123,25 @@ impl World {
         if !matches!(phase, Phase::Copying | Phase::Switching) {
             return Some(nothing);
         }
-        let memory = self.servers[server].row.now.flavor.memory_mib << 20;
-        let disk = disk_gib << 30;
         let now_ms = self.now_ms;
-        let remaining = match sampled {
-            Some((at, bytes)) if now_ms < at + SAVE_STATS_MS || phase == Phase::Switching => bytes,
-            _ if fate == Some(Fate::Stalls) => {
-                // The last pass over and over: as much is dirtied as is copied.
-                memory / 8 + memory / 64 * ((now_ms / SAVE_STATS_MS) % 4)
-            }
-            _ => self.network().progress(id, now_ms),
+        let bytes = match sampled {
+            // Once the copy is over the network has forgotten it, and Nova shows what was saved last.
+            Some((at_ms, bytes)) if now_ms < at_ms + SAVE_STATS_MS || phase == Phase::Switching => bytes,
+            _ => match self.network.progress(id, now_ms) {
+                Some(bytes) => bytes,
+                None => return Some(nothing),
+            },
         };
-        if sampled.is_none_or(|(at, _)| now_ms >= at + SAVE_STATS_MS)
-            && let Some(own) = self.moves.get_mut(&id)
+        if let Some(own) = self.moves.get_mut(&id)
+            && own.sampled.is_none_or(|(at_ms, _)| now_ms >= at_ms + SAVE_STATS_MS)
         {
-            own.sampled = Some((now_ms, remaining));
+            own.sampled = Some((now_ms, bytes));
         }
-        let of_memory = remaining.min(memory);
         Some(LiveProgress {
-            memory_total_bytes: Some(memory),
-            memory_remaining_bytes: Some(of_memory),
-            disk_total_bytes: Some(disk),
-            disk_remaining_bytes: Some((remaining - of_memory).min(disk)),
+            memory_total_bytes: Some(bytes.memory_total_bytes),
+            memory_remaining_bytes: Some(bytes.memory_remaining_bytes),
+            disk_total_bytes: Some(bytes.disk_total_bytes),
+            disk_remaining_bytes: Some(bytes.disk_remaining_bytes),
             ..nothing
         })
     }

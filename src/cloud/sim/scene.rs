@@ -1,9 +1,12 @@
 //! What a simulated cloud begins with: its rows, its clock, its seed, and the habits of its Nova.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::faults::Faults;
+use super::network::{NetworkError, NetworkHabits};
 use crate::cloud::Inventory;
 
 /// What a simulated cloud begins with.
@@ -36,7 +39,7 @@ pub struct Habits {
     pub request_ms: [u64; 2],
     /// How long a slow one takes.
     pub slow_ms: [u64; 2],
-    /// How long an outage of readings lasts.
+    /// How long an outage of the API lasts.
     pub outage_ms: [u64; 2],
     /// How far a stale reading lags.
     pub stale_ms: [u64; 2],
@@ -70,6 +73,12 @@ pub struct Habits {
     pub cpu_allocation_ratio: Option<f64>,
     pub ram_allocation_ratio: Option<f64>,
     pub disk_allocation_ratio: Option<f64>,
+    /// The wires, and how copies share them.
+    pub network: NetworkHabits,
+    /// The rack of each host that is behind an uplink.
+    pub rack_of_host: BTreeMap<String, String>,
+    /// How much of its memory a guest has touched, drawn once for each; percent.
+    pub memory_used_percent: [u64; 2],
     /// The first id of migration records made from now on is above all those of the inventory and this.
     pub migration_ids_from: u64,
 }
@@ -100,7 +109,17 @@ impl Default for Habits {
             cpu_allocation_ratio: None,
             ram_allocation_ratio: None,
             disk_allocation_ratio: None,
+            network: NetworkHabits::default(),
+            rack_of_host: BTreeMap::new(),
+            memory_used_percent: [30, 95],
             migration_ids_from: 0,
         }
+    }
+}
+
+impl Habits {
+    /// Whether the figures of the network are in their ranges; the others have none that matters.
+    pub fn check(&self) -> Result<(), NetworkError> {
+        self.network.check()
     }
 }

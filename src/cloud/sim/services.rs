@@ -162,11 +162,13 @@ impl World {
             state.last_beat_ms = state.beat_at(now_ms, beat_ms);
             state.alive = false;
             state.life += 1;
-            let life = state.life;
             let down_ms = self.habits.service_down_time_s.saturating_mul(1000);
             let at = u64::try_from(state.last_beat_ms + down_ms as i64 + 1).unwrap_or(0).max(now_ms + 1);
-            self.at(at, Due::Host(host, HostDue::TurnsDown { life }));
+            self.at(at, Due::Host(host, HostDue::TurnsDown));
             self.source_died(host);
+        } else if power || back_after_ms.is_some() {
+            // Whenever it was to return before, it does not.
+            state.life += 1;
         }
         if power {
             let servers: Vec<ServerId> = self.hosts[host].servers.iter().copied().collect();
@@ -191,9 +193,11 @@ impl World {
         }
     }
 
-    pub(super) fn turns_down(&mut self, host: HostId, life: u32) {
+    pub(super) fn turns_down(&mut self, host: HostId) {
         let state = &self.hosts[host];
-        if state.life == life && !state.alive && state.is_up() {
+        let down_ms = self.habits.service_down_time_s.saturating_mul(1000);
+        let silent = self.now_ms as i64 - state.last_beat_ms > down_ms as i64;
+        if silent && !state.alive && state.is_up() {
             self.edit_service(host, |row| row.state = ServiceState::Down);
             self.other(|| format!("the nova-compute of {} is seen as down", self.hosts[host].name));
         }

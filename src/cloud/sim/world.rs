@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::{SignedDuration, Timestamp};
 
 use super::api::Answer;
-use super::copying::Network;
 use super::fates::Script;
 use super::faults::{Chances, Fate, Happening};
 use super::moves::{Move, Step};
+use super::network::Network;
 use super::rng::{Draw, Draws};
 use super::rows::{self, Kept, Release};
 use super::scene::{Habits, Scene};
@@ -63,7 +63,7 @@ pub(super) enum HostDue {
     /// Its nova-compute starts.
     Returns { life: u32 },
     /// Its last heartbeat is too long ago.
-    TurnsDown { life: u32 },
+    TurnsDown,
 }
 
 /// A server, and what no row shows of it.
@@ -100,6 +100,8 @@ pub(super) struct World {
     pub release: Release,
     pub draws: Draws,
     pub counts: Counts,
+    /// Sent so far, each page and each attempt of its own.
+    pub requests: u64,
     pub hosts: Vec<HostState>,
     pub host_ids: BTreeMap<String, HostId>,
     pub servers: Vec<Slot>,
@@ -115,8 +117,6 @@ pub(super) struct World {
     pub aggregates: Vec<Aggregate>,
     pub gaps: Vec<Gap>,
     pub network: Network,
-    /// The next end of a copy, once asked for and while nothing changes it.
-    network_end: Option<Option<(u64, u64)>>,
     due: BTreeMap<(u64, u64), Due>,
     order: u64,
     pub tickets: BTreeMap<u64, Ticket>,
@@ -129,6 +129,16 @@ pub(super) struct World {
     made: u64,
 }
 
+/// Habits out of their range (`Habits::check` tells which) are Nova's defaults, and said to be.
+fn network(habits: &Habits, log: &Log) -> Network {
+    let made = Network::new(&habits.network, &habits.rack_of_host);
+    made.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the network is as by default");
+        log.push_with(0, || What::Other { text: format!("{error}; the network is as by default") });
+        Network::by_default(&habits.rack_of_host)
+    })
+}
+
 impl World {
     pub(super) fn new(scene: Scene, log: Log) -> Self {
         let Scene { inventory, epoch, seed, habits, faults, .. } = scene;
@@ -138,6 +148,7 @@ impl World {
         let stale_is_possible = faults.chances.stale > 0.0 || script.reads_stale();
         let next_record =
             inventory.migrations.iter().map(|record| record.id).max().unwrap_or(0).max(habits.migration_ids_from) + 1;
+        let network = network(&habits, &log);
         let mut world = Self {
             log,
             epoch,
@@ -147,6 +158,7 @@ impl World {
             release,
             draws,
             counts: Counts::default(),
+            requests: 0,
             hosts: Vec::new(),
             host_ids: BTreeMap::new(),
             servers: Vec::new(),
@@ -158,8 +170,7 @@ impl World {
             groups: inventory.groups,
             aggregates: inventory.aggregates,
             gaps: inventory.gaps,
-            network: Network::default(),
-            network_end: None,
+            network,
             due: BTreeMap::new(),
             order: 0,
             tickets: BTreeMap::new(),
@@ -294,9 +305,7 @@ impl World {
     pub(super) fn advance(&mut self, to_ms: u64) {
         loop {
             let due = self.due.first_key_value().map(|((at, _), _)| *at);
-            let now = self.now_ms;
-            let network = &mut self.network;
-            let copied = *self.network_end.get_or_insert_with(|| network.next_end(now));
+            let copied = self.network.next_end();
             match (due, copied) {
                 (due, Some((at, flow))) if at <= to_ms && due.is_none_or(|due| at < due) => {
                     self.now_ms = self.now_ms.max(at);
@@ -321,7 +330,7 @@ impl World {
             Due::Move(id, step) => self.step(id, step),
             Due::Power { server, on, phase } => self.power(server, on, phase),
             Due::Host(host, HostDue::Returns { life }) => self.compute_returns(host, life),
-            Due::Host(host, HostDue::TurnsDown { life }) => self.turns_down(host, life),
+            Due::Host(host, HostDue::TurnsDown) => self.turns_down(host),
             Due::Built { server, host, done } => self.built(server, host, done),
             Due::Happens(happening) => self.happens(happening),
             Due::Others => self.others(),
@@ -331,12 +340,6 @@ impl World {
             Due::Rebooted(server) => self.rebooted(server),
             Due::Deleted(server) => self.deleted(server),
         }
-    }
-
-    /// A copy began, ended or was cut.
-    pub(super) fn network(&mut self) -> &mut Network {
-        self.network_end = None;
-        &mut self.network
     }
 
     pub(super) fn ticket(&mut self, ask: Ask, fate: Option<Fate>, arrives_at_ms: u64) -> u64 {
@@ -540,6 +543,10 @@ impl World {
     /// Nova's words about a failed action: `details` from 2.84, the last line of a traceback below.
     pub(super) fn say(&mut self, server: ServerId, request: Option<&str>, event: &str, class: &str, text: &str) {
         let Some(request) = request else { return };
+        // Liberty and Mitaka have no events of the conductor's.
+        if event.starts_with("conductor") && !self.release.has(26) {
+            return;
+        }
         let words = match self.release.has(84) {
             true => text.to_owned(),
             false => format!("{event}: nova.exception.{class}: {text}"),
