@@ -3,7 +3,10 @@
 //! Deliberately absent: HTTP, what this program does with any of it, threads, tasks, and a clock of its own.
 
 mod api;
+mod begin;
+mod checks;
 mod cold;
+mod deaths;
 mod fates;
 mod faults;
 mod live;
@@ -15,6 +18,7 @@ mod power;
 mod readings;
 mod rng;
 mod rows;
+mod saving;
 mod scene;
 mod scheduler;
 mod services;
@@ -251,7 +255,7 @@ impl Sim {
             }
             let span = if fate == Some(ReadFate::Slow) { world.habits.slow_ms } else { world.habits.request_ms };
             let times = if kind == ReadKind::Inventory { INVENTORY_ROUNDS } else { 1 };
-            let takes_ms = world.draws.next(&["reading-takes"]).between(span) * times;
+            let takes_ms = world.draws.next(&["reading-takes"]).between(span).saturating_mul(times);
             (takes_ms, world.stamp(world.now_ms))
         };
         Self::way(takes_ms / 2).await;
@@ -433,7 +437,7 @@ impl Cloud for Sim {
                 }
                 _ => None,
             };
-            let arrives_at_ms = world.now_ms + takes_ms / 2;
+            let arrives_at_ms = world.now_ms.saturating_add(takes_ms / 2);
             let ticket = match failed {
                 Some(_) => None,
                 None => Some(world.ticket(ask.clone(), fate, arrives_at_ms)),
@@ -455,7 +459,7 @@ impl Cloud for Sim {
         };
         let lost = || Err(CloudErrorKind::Lost { cause: "no answer".to_owned() });
         let (answer, more_ms) = answered.unwrap_or_else(|| (lost(), 0));
-        Self::way(takes_ms - takes_ms / 2 + more_ms).await;
+        Self::way((takes_ms - takes_ms / 2).saturating_add(more_ms)).await;
         match answer {
             Ok(()) => Ok(Accepted { request_id }),
             Err(kind) => Err(error(kind, request_id)),

@@ -45,7 +45,7 @@ fn big(seed: u64, hosts: usize, servers: usize, faults: Faults) -> Scene {
         let on = names[n % hosts];
         Server {
             flavor: Flavor { memory_mib: 1024, ..server("", "").flavor },
-            ..if n % 9 == 0 { stopped(&id, on) } else { server(&id, on) }
+            ..if n.is_multiple_of(9) { stopped(&id, on) } else { server(&id, on) }
         }
     };
     Scene { seed, faults, ..scene(NEWEST, &names, (0..servers).map(row).collect()) }
