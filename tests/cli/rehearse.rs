@@ -91,10 +91,10 @@ fn one_night_and_many() {
     let text = lines(
         &desk,
         &[
-            &format!("rehearse plan.yaml {small} --faults none"),
+            &format!("rehearse plan.yaml {small}"),
             &format!("rehearse plan.yaml {small} --faults later.yaml"),
-            &format!("rehearse plan.yaml {small} --nights 6 --faults none"),
-            &format!("rehearse plan.yaml {small} --nights 6 --faults none --json"),
+            &format!("rehearse plan.yaml {small} --nights 6"),
+            &format!("rehearse plan.yaml {small} --nights 6 --json"),
         ],
     );
     // Its times are a seed's, not the moment's: they are part of what is promised.
@@ -110,7 +110,8 @@ fn a_night_as_json_is_the_same_each_time() {
     let desk = Desk::with(Fake::start());
     desk.file("plan.yaml", PLAN);
     desk.furlough("snapshot -o prod.json");
-    let night = || desk.command("rehearse plan.yaml --from prod.json --seed 4 --json").output().unwrap();
+    let night =
+        || desk.command("rehearse plan.yaml --from prod.json --seed 4 --faults typical --json").output().unwrap();
     let (one, other) = (night(), night());
     assert_eq!(one.status.code(), Some(0), "{}", String::from_utf8_lossy(&one.stderr));
     assert!(one.stdout == other.stdout && one.stderr == other.stderr, "two nights of one seed");
