@@ -111,6 +111,7 @@ fn row(server: &Server, host: &str) -> ServerPlan {
         memory_mib: server.flavor.memory_mib,
         local_disk_gib: server.local_disk_gib(),
         group: None,
+        apart: None,
         ladder: vec![Rung::Leave],
         why: "it was stopped by furlough and is started again".to_owned(),
     }

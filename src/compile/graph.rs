@@ -79,6 +79,10 @@ pub struct ServerPlan {
     pub local_disk_gib: u64,
     /// The server group it is in, by name.
     pub group: Option<String>,
+    /// The id of its group if that is a hard anti-affinity one: two members that move at once may be sent to one host, and
+    /// Nova's late check then puts one into ERROR (bug 1821755), so they move one after another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apart: Option<String>,
     /// The rungs of the plan's ladder that can work, in order. Empty: blocked. `[Leave]`: it stays.
     pub ladder: Vec<Rung>,
     /// One sentence: which rule chose, and what was ruled out.

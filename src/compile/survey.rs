@@ -109,6 +109,11 @@ impl<'a> Survey<'a> {
             memory_mib: server.flavor.memory_mib,
             local_disk_gib: server.local_disk_gib(),
             group: self.group_of.get(server.id.as_str()).map(|group| group.name.clone()),
+            apart: self
+                .group_of
+                .get(server.id.as_str())
+                .filter(|group| group.policy == GroupPolicy::AntiAffinity)
+                .map(|group| group.id.clone()),
             ladder: verdict.ladder.clone(),
             why: verdict.why.clone(),
         };

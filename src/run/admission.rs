@@ -26,6 +26,9 @@ pub struct Admission {
     taken: HashMap<usize, Slot>,
     /// The step that moves each server, until it is settled.
     servers: HashMap<String, usize>,
+    /// Servers of hard anti-affinity groups, of which one moves at a time; and the step that moves one of each.
+    group_of: HashMap<String, String>,
+    groups: HashMap<String, usize>,
     per_source: HashMap<String, PerSource>,
     per_destination: HashMap<String, u32>,
     /// Moves whose destination is not known yet: each might go to any host.
@@ -47,15 +50,23 @@ impl Admission {
             queue_ahead,
             taken: HashMap::new(),
             servers: HashMap::new(),
+            group_of: HashMap::new(),
+            groups: HashMap::new(),
             per_source: HashMap::new(),
             per_destination: HashMap::new(),
             unplaced: 0,
         }
     }
 
-    /// No other step is at this server.
+    /// This server is in this hard anti-affinity group.
+    pub fn keep_apart(&mut self, server: &str, group: &str) {
+        self.group_of.insert(server.to_owned(), group.to_owned());
+    }
+
+    /// No other step is at this server, nor moves another member of its group.
     pub fn is_free(&self, server: &str) -> bool {
-        !self.servers.contains_key(server)
+        let group_is_free = || self.group_of.get(server).is_none_or(|group| !self.groups.contains_key(group));
+        !self.servers.contains_key(server) && group_is_free()
     }
 
     /// Whether one more move of this kind may start from this host beside those that have.
@@ -97,6 +108,9 @@ impl Admission {
             return;
         }
         self.servers.insert(server.to_owned(), key);
+        if let Some(group) = self.group_of.get(server) {
+            self.groups.insert(group.clone(), key);
+        }
         match rung {
             Rung::Live => {
                 self.per_source.entry(source.to_owned()).or_default().live += 1;
@@ -154,11 +168,17 @@ impl Admission {
         if self.servers.get(server) == Some(&key) {
             self.servers.remove(server);
         }
+        if let Some(group) = self.group_of.get(server)
+            && self.groups.get(group) == Some(&key)
+        {
+            self.groups.remove(group);
+        }
     }
 
     /// Gives everything back: what is in flight is taken anew when a run is resumed.
     pub fn clear(&mut self) {
-        *self = Self { queue_ahead: self.queue_ahead, ..Self::new(self.limits.clone(), false) };
+        let group_of = std::mem::take(&mut self.group_of);
+        *self = Self { queue_ahead: self.queue_ahead, group_of, ..Self::new(self.limits.clone(), false) };
     }
 
     /// Nova ran more at once than `source` allows, so its queue is wider than the plan's limit: nothing more is queued

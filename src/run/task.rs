@@ -188,7 +188,7 @@ impl Task {
                 return Ok(());
             }
             if let (Some(asked), Some(server)) = (&asked, server)
-                && self.records_are_older(asked, server)
+                && self.records_are_older(asked)
             {
                 self.cx.watch.next(server, Want::Migration).await;
                 continue;
@@ -245,9 +245,9 @@ impl Task {
 
     /// No records were read since the move was answered. Below 2.25 a move may take two requests, of which the first
     /// leaves a failed record: without the second one's it would be taken for the end of the move.
-    fn records_are_older(&self, asked: &Asked, server: &str) -> bool {
+    fn records_are_older(&self, asked: &Asked) -> bool {
         let a_move = matches!(asked.intent, Intent::Live { .. } | Intent::Cold { .. });
-        a_move && self.cx.watch.seen(server).migrations_as_of.is_some_and(|as_of| as_of < asked.at)
+        a_move && self.cx.watch.migrations_as_of().is_some_and(|as_of| as_of < asked.at)
     }
 
     /// Tells which record the move has, where it goes, and when its slot is free; and how far it is.
@@ -265,7 +265,7 @@ impl Task {
                 steps::own_migration(&seen, server, *newest_migration, &MigrationKind::Cold)
             }
             Some(Intent::Confirm { migration_id, .. } | Intent::Abort { migration_id, .. }) => {
-                seen.migrations.iter().find(|record| record.id == *migration_id)
+                steps::record(&seen, *migration_id)
             }
             _ => None,
         };
@@ -287,7 +287,7 @@ impl Task {
         let update = Progress {
             step,
             server: server.to_owned(),
-            server_name: seen.server.map(|row| row.name).unwrap_or_default(),
+            server_name: seen.server.map(|row| row.name.clone()).unwrap_or_default(),
             status: record.status.to_string(),
             memory_total_bytes: progress.as_ref().and_then(|progress| progress.memory_total_bytes),
             memory_remaining_bytes: progress.as_ref().and_then(|progress| progress.memory_remaining_bytes),

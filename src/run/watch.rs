@@ -57,14 +57,13 @@ pub enum Want {
 /// What is known of a server.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
-    pub server: Option<Server>,
+    pub server: Option<Arc<Server>>,
     /// It was deleted.
     pub gone: bool,
     /// The row above is as it was at this moment or later.
     pub server_as_of: Option<Instant>,
     /// Oldest first.
-    pub migrations: Vec<Migration>,
-    pub migrations_as_of: Option<Instant>,
+    pub migrations: Vec<Arc<Migration>>,
     pub progress: Option<LiveProgress>,
     /// The newest migration was first seen copying at this moment.
     pub copying_since: Option<Instant>,
@@ -95,7 +94,7 @@ struct State {
     follows: HashMap<String, Follow>,
     servers: HashMap<String, Row>,
     servers_synced: Option<Synced>,
-    migrations: HashMap<String, BTreeMap<u64, Migration>>,
+    migrations: HashMap<String, BTreeMap<u64, Arc<Migration>>>,
     migrations_synced: Option<Synced>,
     high_water: HashMap<String, u64>,
     progress: HashMap<String, Copying>,
@@ -110,7 +109,7 @@ struct Synced {
 }
 
 struct Row {
-    server: Option<Server>,
+    server: Option<Arc<Server>>,
     as_of: Instant,
 }
 
@@ -192,7 +191,7 @@ impl Watch {
         let now = Instant::now();
         let mut state = self.lock();
         for server in servers {
-            state.servers.insert(server.id.clone(), Row { server: Some(server.clone()), as_of: now });
+            state.servers.insert(server.id.clone(), Row { server: Some(Arc::new(server.clone())), as_of: now });
         }
         state.servers_synced.get_or_insert(Synced { at, as_of: now });
         state.migrations_synced.get_or_insert(Synced { at, as_of: now });
@@ -245,6 +244,11 @@ impl Watch {
         turned.await;
     }
 
+    /// The records are as they were at this moment or later.
+    pub fn migrations_as_of(&self) -> Option<Instant> {
+        self.lock().migrations_synced.map(|synced| synced.as_of)
+    }
+
     /// The next reading comes without a pause.
     pub fn hurry(&self) {
         self.hurry.notify_one();
@@ -260,7 +264,6 @@ impl Watch {
             gone: row.is_some_and(|row| row.server.is_none()),
             server_as_of: row.map(|row| synced.map_or(row.as_of, |synced| synced.max(row.as_of))),
             migrations: state.migrations.get(server).map(|own| own.values().cloned().collect()).unwrap_or_default(),
-            migrations_as_of: state.migrations_synced.map(|synced| synced.as_of),
             progress: copying.and_then(|copying| copying.progress.clone()),
             copying_since: copying.map(|copying| copying.since),
             progress_at: copying.filter(|copying| copying.progress.is_some()).map(|copying| copying.shrunk_at),
@@ -268,7 +271,7 @@ impl Watch {
     }
 
     /// A row of this server no older than `max_age`; `None` once it is gone.
-    pub async fn server(&self, server: &str, max_age: Duration) -> Result<Option<Server>, CloudError> {
+    pub async fn server(&self, server: &str, max_age: Duration) -> Result<Option<Arc<Server>>, CloudError> {
         let fresh = |seen: &Seen| seen.server_as_of.is_some_and(|as_of| as_of.elapsed() <= max_age);
         let seen = self.seen(server);
         if fresh(&seen) {
@@ -298,7 +301,7 @@ impl Watch {
         let records = self.cloud.migrations(&query).await?;
         let row = self.cloud.server(server).await?;
         let mut state = self.lock();
-        state.servers.insert(server.to_owned(), Row { server: row, as_of: now });
+        state.servers.insert(server.to_owned(), Row { server: row.map(Arc::new), as_of: now });
         state.servers_synced.get_or_insert(Synced { at: records.at, as_of: now });
         state.migrations_synced.get_or_insert(Synced { at: records.at, as_of: now });
         state.merge(records.rows, now);
@@ -413,7 +416,7 @@ impl Watch {
         for server in rows.rows {
             let gone = server.status == crate::cloud::ServerStatus::Deleted;
             let id = server.id.clone();
-            state.servers.insert(id, Row { server: (!gone).then_some(server), as_of: now });
+            state.servers.insert(id, Row { server: (!gone).then(|| Arc::new(server)), as_of: now });
         }
         state.servers_synced = Some(Synced { at: rows.at, as_of: now });
         Ok(())
@@ -444,7 +447,8 @@ impl State {
                 );
             }
             let own = self.migrations.entry(row.server.clone()).or_default();
-            let before = own.insert(row.id, row.clone());
+            let row = Arc::new(row);
+            let before = own.insert(row.id, Arc::clone(&row));
             // One that had ended before this run looked says nothing of how long they take now.
             let ours = |follow: &Follow| self.high_water.get(&follow.source).is_some_and(|newest| row.id > *newest);
             if row.status.is_terminal()

@@ -67,6 +67,7 @@ fn server(id: &str, name: &str, host: &str, ladder: &[Rung], why: &str) -> Serve
         memory_mib: 8 * 1024,
         local_disk_gib: 0,
         group: None,
+        apart: None,
         ladder: ladder.to_vec(),
         why: why.into(),
     }

@@ -102,6 +102,7 @@ fn graph(name: &str) -> Graph {
         memory_mib: 4096,
         local_disk_gib: 20,
         group: Some("db".into()),
+        apart: None,
         ladder: vec![Rung::Live],
         why: "rule drain.servers[0]".into(),
     };

@@ -144,8 +144,17 @@ impl Engine {
             closed: false,
             ended: false,
         };
+        engine.keep_apart(graph);
         engine.add(&graph.steps)?;
         Ok(engine)
+    }
+
+    fn keep_apart(&mut self, graph: &Graph) {
+        for server in &graph.servers {
+            if let Some(group) = &server.apart {
+                self.admission.keep_apart(&server.id, group);
+            }
+        }
     }
 
     fn add(&mut self, steps: &[Step]) -> Result<Vec<usize>, Illegal> {
@@ -432,6 +441,7 @@ impl Engine {
     fn extend(&mut self, graph: &Graph) -> Result<(), Illegal> {
         let parent = graph.parent.as_ref().ok_or(Illegal::Order("a child graph names no parent"))?;
         let below = self.find(&parent.step)?;
+        self.keep_apart(graph);
         for at in self.add(&graph.steps)? {
             self.nodes[below].needs.push(at);
             self.nodes[at].dependants.push(below);

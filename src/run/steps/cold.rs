@@ -37,7 +37,7 @@ impl Cold {
 impl Kind for Cold {
     async fn already(&mut self, cx: &Context) -> Result<Option<Done>, Trouble> {
         let row = cx.watch.server(&self.server, moving::ROW_MAX_AGE).await?;
-        Ok(moving::already_away(row.as_ref(), &cx.step.host))
+        Ok(moving::already_away(row.as_deref(), &cx.step.host))
     }
 
     async fn intend(&mut self, cx: &Context) -> Result<Intended, Trouble> {
@@ -122,7 +122,7 @@ fn own<'a>(intent: &Intent, seen: &'a Seen) -> Option<&'a Migration> {
         Intent::Cold { server, newest_migration, .. } => {
             moving::own_migration(seen, server, *newest_migration, &MigrationKind::Cold)
         }
-        Intent::Confirm { migration_id, .. } => seen.migrations.iter().find(|record| record.id == *migration_id),
+        Intent::Confirm { migration_id, .. } => moving::record(seen, *migration_id),
         _ => None,
     }
 }

@@ -52,7 +52,7 @@ impl Live {
 impl Kind for Live {
     async fn already(&mut self, cx: &Context) -> Result<Option<Done>, Trouble> {
         let row = cx.watch.server(&self.server, moving::ROW_MAX_AGE).await?;
-        Ok(moving::already_away(row.as_ref(), &cx.step.host))
+        Ok(moving::already_away(row.as_deref(), &cx.step.host))
     }
 
     async fn intend(&mut self, cx: &Context) -> Result<Intended, Trouble> {
@@ -131,7 +131,7 @@ fn own<'a>(made: &Intent, seen: &'a Seen) -> Option<&'a Migration> {
         Intent::Live { server, newest_migration, .. } => {
             moving::own_migration(seen, server, *newest_migration, &MigrationKind::Live)
         }
-        Intent::Abort { migration_id, .. } => seen.migrations.iter().find(|record| record.id == *migration_id),
+        Intent::Abort { migration_id, .. } => moving::record(seen, *migration_id),
         _ => None,
     }
 }

@@ -31,7 +31,7 @@ use crate::compile::{HostPlan, Step, StepKind};
 use crate::event::{Answer, Done, Intent, Outcome, RunId};
 use crate::plan::{Plan, Rung};
 
-pub use moving::own_migration;
+pub use moving::{own_migration, record};
 
 /// What a step's task has at hand.
 pub struct Context {

@@ -31,11 +31,16 @@ pub fn own_migration<'a>(
     newest_migration: Option<u64>,
     kind: &MigrationKind,
 ) -> Option<&'a Migration> {
-    seen.migrations.iter().rev().find(|record| {
+    seen.migrations.iter().rev().map(AsRef::as_ref).find(|record: &&Migration| {
         newest_migration.is_none_or(|newest| record.id > newest)
             && record.source_host.as_deref().is_none_or(|source| source == before.host)
             && record.kind.as_ref().is_none_or(|found| found == kind)
     })
+}
+
+/// The record with this id.
+pub fn record(seen: &Seen, id: u64) -> Option<&Migration> {
+    seen.migrations.iter().map(AsRef::as_ref).find(|record: &&Migration| record.id == id)
 }
 
 /// The server needs nothing more: it is gone, or on another host and idle.
@@ -159,7 +164,7 @@ pub(super) fn row_since(seen: &Seen, moment: tokio::time::Instant) -> Option<Row
     if seen.gone {
         return Some(Row::Gone);
     }
-    seen.server.as_ref().map(Row::Here)
+    seen.server.as_deref().map(Row::Here)
 }
 
 /// The server is in ERROR: nothing more is asked about it.

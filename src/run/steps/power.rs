@@ -28,7 +28,7 @@ impl Stop {
 impl Kind for Stop {
     async fn already(&mut self, cx: &Context) -> Result<Option<Done>, Trouble> {
         let row = cx.watch.server(&self.server, moving::ROW_MAX_AGE).await?;
-        if let Some(done) = moving::already_away(row.as_ref(), &cx.step.host) {
+        if let Some(done) = moving::already_away(row.as_deref(), &cx.step.host) {
             return Ok(Some(done));
         }
         let off = row.is_some_and(|row| row.status == ServerStatus::Shutoff && row.is_idle());

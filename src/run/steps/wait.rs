@@ -15,8 +15,8 @@ use crate::event::{Done, Outcome};
 use crate::plan::Expr;
 use crate::plan::facts::HostFacts;
 
-/// Between looks: nova-compute reports every 10 s (`report_interval`).
-const LOOK_AGAIN_MS: u64 = 3_000;
+/// Between looks: nova-compute reports every 10 s (`report_interval`), so looking twice as often wastes no more than 5 s.
+const LOOK_AGAIN_MS: u64 = 5_000;
 
 pub(super) struct Wait {
     until: Expr,
@@ -24,11 +24,13 @@ pub(super) struct Wait {
     since: Option<Instant>,
     /// The heartbeat that was the newest when the wait began.
     old_heartbeat: Option<Timestamp>,
+    /// What it did not hold for at the last look.
+    last: Option<HostFacts>,
 }
 
 impl Wait {
     pub(super) fn new(until: &Expr, timeout_s: u64) -> Self {
-        Self { until: until.clone(), timeout_s, since: None, old_heartbeat: None }
+        Self { until: until.clone(), timeout_s, since: None, old_heartbeat: None, last: None }
     }
 }
 
@@ -77,7 +79,12 @@ impl Kind for Wait {
             }
         }
         let holds = match read {
-            Some((_, facts)) => self.until.holds(&facts, None).map_err(|error| Trouble::Facts(error.to_string()))?,
+            Some((_, facts)) if self.last.as_ref() == Some(&facts) => false,
+            Some((_, facts)) => {
+                let holds = self.until.holds(&facts, None).map_err(|error| Trouble::Facts(error.to_string()))?;
+                self.last = Some(facts);
+                holds
+            }
             None => false,
         };
         if holds {

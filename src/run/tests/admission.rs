@@ -227,3 +227,25 @@ fn only_live_migrations_queue_and_only_behind_live_ones() {
     admission.take(3, "s3", "h", Rung::Cold);
     assert!(!admits(&admission, "s4", "h", Rung::Live), "nova does not queue it behind a cold one");
 }
+
+#[test]
+fn members_of_a_hard_anti_affinity_group_move_one_after_another() {
+    let limits = Limits { cloud: 20, source: 5, destination: None, queue_ahead: 1 };
+    let mut admission = Admission::new(limits, true);
+    for server in ["a1", "a2"] {
+        admission.keep_apart(server, "a");
+    }
+    admission.take(1, "a1", "h1", Rung::Live);
+    assert!(!admission.is_free("a2"), "nova checks the group too late");
+    assert!(admission.is_free("b1"));
+    // Copied, and its end not seen yet: its row may still name the source.
+    admission.release(1);
+    assert!(!admission.is_free("a2"));
+    admission.settled(1, "a1");
+    assert!(admission.is_free("a2"));
+    admission.take(2, "a2", "h2", Rung::Cold);
+    admission.clear();
+    assert!(admission.is_free("a1"), "what is in flight is taken anew");
+    admission.take(2, "a2", "h2", Rung::Cold);
+    assert!(!admission.is_free("a1"), "and its group is known still");
+}

@@ -105,10 +105,9 @@ pub(in crate::run) fn accepted() -> Option<Answer> {
 /// A row read after all that the judge is told of, and these records.
 pub(in crate::run) fn seen(row: Server, migrations: Vec<Migration>) -> Seen {
     Seen {
-        server: Some(row),
+        server: Some(std::sync::Arc::new(row)),
         server_as_of: Some(Instant::now() + std::time::Duration::from_secs(1)),
-        migrations,
-        migrations_as_of: Some(Instant::now()),
+        migrations: migrations.into_iter().map(std::sync::Arc::new).collect(),
         ..Seen::default()
     }
 }
