@@ -333,6 +333,10 @@ impl Sim {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn counts_of_the_end(&self) -> Counts {
+        self.raw_world().counts.clone()
+    }
+
     fn world_rows(&self) -> Vec<Server> {
         let world = self.raw_world();
         let here = world.servers.iter().filter(|slot| !slot.deleted);
