@@ -70,7 +70,7 @@ pub fn nights(nights: &Nights, of: &Rehearsed<'_>, style: Style) -> String {
     for (became, (times, seed)) in by_frequency(nights) {
         let (tone, words) = words(became);
         page.blank();
-        page.parts(&[(Tone::Strong, &format!("  {times:>6}  ")), (tone, &words)]);
+        page.wrapped(&format!("  {times:>6}  "), tone, &words);
         page.command("          ", &replay(of, seed));
     }
     page.blank();

@@ -66,7 +66,7 @@ fn nights_say_how_they_ended_and_how_to_see_it() {
            5  failed; left: host-disabled, step-failed
               furlough rehearse 'my plan.yaml' --from a/rather/long/path/to/a/snapshot/of/prod.json --seed 40
 
-           1  broken: two\x1b[31m lines\nof it
+           1  broken: two\x1b[31m lines of it
               furlough rehearse 'my plan.yaml' --from a/rather/long/path/to/a/snapshot/of/prod.json --seed 17
 
     This was a rehearsal in virtual time: no cloud was asked anything, and
