@@ -64,6 +64,8 @@ impl<'a> World<'a> {
             }
             What::ServerGone { id } => {
                 self.servers.remove(id.as_str());
+                // Its records are deleted with it (nova/db/main/api.py `instance_destroy`).
+                self.migrations.retain(|_, row| row.server != *id);
             }
             What::Migration(row) => self.record(row),
             What::Asked { ask, arrived: true, answer } if !matches!(answer, Told::Refused { .. }) => self.claim(ask),

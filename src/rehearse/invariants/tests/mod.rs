@@ -471,19 +471,21 @@ fn what_was_on_disk_stays_there() {
 
 #[test]
 fn hosts_and_servers_that_are_left_are_named() {
-    let named = |host: Option<&str>, server: Option<&str>| {
+    let named = |until: &str, host: Option<&str>, server: Option<&str>| {
         let mut leftovers = vec![leftover(LeftoverKind::StepFailed, "h2", None)];
         leftovers.extend(host.map(|host| leftover(LeftoverKind::HostDisabled, host, None)));
         leftovers.push(leftover(LeftoverKind::HostDisabled, "h2", None));
         leftovers.push(leftover(LeftoverKind::ServerNotMoved, "h2", Some("s2")));
         leftovers.extend(server.map(|id| leftover(LeftoverKind::ServerNotMoved, "h1", Some(id))));
-        let tale = Tale::good().until("h2/list:settle");
+        let tale = Tale::good().until(until);
         let stop = Line::Event(EventKind::Interrupted { by: "the operator".to_owned() });
         tale.then("stop", stop).then("end", ended(Ending::Interrupted, leftovers))
     };
-    named(Some("h1"), Some("s1")).breaks(&[]);
-    named(None, Some("s1")).breaks(&[12]);
-    named(Some("h1"), None).breaks(&[12]);
+    named("live:start", Some("h1"), Some("s1")).breaks(&[]);
+    named("live:start", None, Some("s1")).breaks(&[12]);
+    named("live:start", Some("h1"), None).breaks(&[12]);
+    // Before anything was moved off it, it is where and how it began.
+    named("h2/list:settle", Some("h1"), None).breaks(&[]);
 }
 
 #[test]
