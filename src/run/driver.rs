@@ -120,7 +120,9 @@ struct Driver {
     pauses: JoinSet<StepId>,
     journal_failed: Option<String>,
     queueing_stopped: bool,
-    /// Servers that child graphs leave where they are.
+    /// Servers that the plan leaves where they are, by host: those of child graphs among them.
+    left_by_plan: HashMap<String, BTreeSet<String>>,
+    /// Those of child graphs alone, in whole: the leftovers name them.
     left_by_children: Vec<ServerPlan>,
 }
 
@@ -169,10 +171,13 @@ impl Driver {
             pauses: JoinSet::new(),
             journal_failed: None,
             queueing_stopped: false,
+            left_by_plan: HashMap::new(),
             left_by_children: Vec::new(),
             setup,
             watch,
         };
+        let planned = driver.root.servers.clone();
+        driver.learn_left(&planned);
         for event in &past {
             // Effects of the past have been carried out, or are found again by the resume.
             driver.engine.apply(&event.kind)?;
@@ -353,10 +358,17 @@ impl Driver {
             }
             EventKind::QueueingStopped { .. } => self.queueing_stopped = true,
             EventKind::GraphExtended { graph } => {
+                self.learn_left(&graph.servers);
                 let left = graph.servers.iter().filter(|server| server.ladder.first() == Some(&Rung::Leave));
                 self.left_by_children.extend(left.cloned());
             }
             _ => {}
+        }
+    }
+
+    fn learn_left(&mut self, servers: &[ServerPlan]) {
+        for server in servers.iter().filter(|server| server.ladder.first() == Some(&Rung::Leave)) {
+            self.left_by_plan.entry(server.host.clone()).or_default().insert(server.id.clone());
         }
     }
 
@@ -413,10 +425,7 @@ impl Driver {
 
     /// Servers that the host is empty with, whatever their state: those the plan or a step of this run leaves there.
     fn may_stay(&self, host: &str) -> BTreeSet<String> {
-        let left = |server: &&ServerPlan| server.host == host && server.ladder.first() == Some(&Rung::Leave);
-        let mut stays: BTreeSet<String> =
-            self.root.servers.iter().filter(left).map(|server| server.id.clone()).collect();
-        stays.extend(self.left_by_children.iter().filter(left).map(|server| server.id.clone()));
+        let mut stays = self.left_by_plan.get(host).cloned().unwrap_or_default();
         stays.extend(self.engine.left_on(host));
         stays
     }

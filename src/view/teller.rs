@@ -102,7 +102,12 @@ impl Teller {
         let by = step.rung.map(|by| format!("{}  ", rung(by))).unwrap_or_default();
         match &event.kind {
             EventKind::StepStarted { attempt, .. } => {
-                let again = if *attempt > 1 { format!("attempt {attempt} begins") } else { "begins".to_owned() };
+                let looks = matches!(step.step.kind, StepKind::Disable | StepKind::List | StepKind::Empty);
+                let again = match *attempt {
+                    1 => "begins".to_owned(),
+                    _ if looks => "looked at again".to_owned(),
+                    attempt => format!("attempt {attempt} begins"),
+                };
                 let long = matches!(step.step.kind, StepKind::Command { .. } | StepKind::Wait { .. });
                 let level = if *attempt > 1 || long { Level::Progress } else { Level::Detail };
                 Told::new(level, Tone::Plain, format!("{by}{again}"))
@@ -149,9 +154,13 @@ impl Teller {
                 );
                 (Level::Notable, Tone::Warn, text)
             }
-            EventKind::Interrupted { by } => {
-                (Level::Notable, Tone::Warn, format!("interrupted by {by}: nothing new is begun"))
-            }
+            EventKind::Interrupted { by } => (
+                Level::Notable,
+                Tone::Warn,
+                format!(
+                    "interrupted by {by}: what is in flight is finished, nothing new begins; Ctrl-C again to leave it"
+                ),
+            ),
             EventKind::RunEnded { ending, leftovers, requests } => {
                 let tone = if *ending == Ending::Done { Tone::Good } else { Tone::Bad };
                 let left = match leftovers.len() {

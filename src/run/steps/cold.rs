@@ -17,14 +17,19 @@ use crate::run::watch::{Seen, Want};
 /// How long a confirm may take: it waits in the queue of the source's nova-compute, however long that hangs.
 const CONFIRM_PATIENCE_S: u64 = 600;
 
+/// How often a confirm whose answer is lost is asked again, 75 s apart: long enough for an API that is restarted.
+const CONFIRMS: u32 = 12;
+
 pub(super) struct Cold {
     server: String,
     terminal_at: Option<Instant>,
+    /// Confirms asked in this process.
+    confirms: u32,
 }
 
 impl Cold {
     pub(super) fn new(server: &str) -> Self {
-        Self { server: server.to_owned(), terminal_at: None }
+        Self { server: server.to_owned(), terminal_at: None, confirms: 0 }
     }
 }
 
@@ -80,7 +85,17 @@ impl Kind for Cold {
             self.terminal_at = None;
         }
         let verdict = judge(&asked.intent, asked, &seen, self.terminal_at, cx.plan.drain.cold_timeout);
+        let verdict = match verdict {
+            Verdict::Then(Intent::Confirm { migration_id, .. }) if self.confirms >= CONFIRMS => {
+                Verdict::Settled(Outcome::Unknown {
+                    reason: format!("{CONFIRMS} confirms of migration {migration_id} were lost on their way"),
+                    remedy: "see why nova's answers do not arrive, then resume: it waits for its confirm".to_owned(),
+                })
+            }
+            other => other,
+        };
         if matches!(verdict, Verdict::Then(_)) {
+            self.confirms += 1;
             self.terminal_at = None;
         }
         Ok(moving::explain(cx, asked, &self.server, verdict).await)

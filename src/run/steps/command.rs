@@ -26,10 +26,6 @@ impl Run {
 
 #[async_trait]
 impl Kind for Run {
-    async fn already(&mut self, _cx: &Context) -> Result<Option<Done>, Trouble> {
-        Ok(None)
-    }
-
     async fn intend(&mut self, cx: &Context) -> Result<Intended, Trouble> {
         Ok(Intended::Ask(Intent::Command {
             key: format!("{}/{}/{}", cx.run, cx.step.id, cx.attempt),

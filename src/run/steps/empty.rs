@@ -7,11 +7,9 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::disable::service;
-use super::{Asked, Context, Intended, Kind, Trouble, Undo, Verdict};
-use crate::cloud::{
-    Accepted, Migration, MigrationQuery, MigrationStatus, Server, ServerQuery, ServerStatus, ServiceStatus,
-};
-use crate::event::{Done, Intent, Outcome};
+use super::{Asked, Context, Kind, Trouble, Verdict};
+use crate::cloud::{Migration, MigrationQuery, MigrationStatus, Server, ServerQuery, ServerStatus, ServiceStatus};
+use crate::event::{Done, Outcome};
 
 /// Between the two readings. What may still be on its way when a host is disabled is covered by the plan's
 /// `late_arrivals`; this only keeps one reading that was taken at a bad moment from deciding alone.
@@ -32,22 +30,6 @@ pub(super) struct Empty {
 
 #[async_trait]
 impl Kind for Empty {
-    async fn already(&mut self, _cx: &Context) -> Result<Option<Done>, Trouble> {
-        Ok(None)
-    }
-
-    async fn intend(&mut self, _cx: &Context) -> Result<Intended, Trouble> {
-        Ok(Intended::Look)
-    }
-
-    async fn act(&mut self, _cx: &Context, intent: &Intent) -> Result<Accepted, Trouble> {
-        Err(super::unexpected(intent))
-    }
-
-    fn refused(&self, _intent: &Intent, _trouble: &Trouble) -> Option<Outcome> {
-        None
-    }
-
     async fn settle(&mut self, cx: &Context, _asked: Option<&Asked>) -> Result<Verdict, Trouble> {
         let since = *self.since.get_or_insert_with(Instant::now);
         if let Some(first) = self.first
@@ -87,10 +69,6 @@ impl Kind for Empty {
             )),
         };
         Ok(verdict)
-    }
-
-    fn undo(&self, _intent: &Intent) -> Undo {
-        Undo::Nothing
     }
 }
 

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 
 use super::disable::{service, shown};
-use super::{Asked, Context, Intended, Kind, Trouble, Undo, Verdict, moving};
+use super::{Asked, Context, Intended, Kind, Trouble, Verdict, moving};
 use crate::cloud::{Accepted, Ask, ComputeService, ServiceState, ServiceStatus};
 use crate::compile::run_of_reason;
 use crate::event::{Done, Intent, Outcome, ServiceBefore};
@@ -82,9 +82,5 @@ impl Kind for Enable {
                 && service.forced_down == restore.forced_down
         });
         Ok(shown(shows, asked, "read back exactly as it was", "it does not read back as it was before"))
-    }
-
-    fn undo(&self, _intent: &Intent) -> Undo {
-        Undo::Nothing
     }
 }

@@ -3,30 +3,14 @@
 
 use async_trait::async_trait;
 
-use super::{Asked, Context, Intended, Kind, Trouble, Undo, Verdict};
-use crate::cloud::{Accepted, MigrationQuery, Server, ServerQuery, ServerStatus};
-use crate::event::{Done, Intent, Outcome};
+use super::{Asked, Context, Kind, Trouble, Verdict};
+use crate::cloud::{MigrationQuery, Server, ServerQuery, ServerStatus};
+use crate::event::{Done, Outcome};
 
 pub(super) struct List;
 
 #[async_trait]
 impl Kind for List {
-    async fn already(&mut self, _cx: &Context) -> Result<Option<Done>, Trouble> {
-        Ok(None)
-    }
-
-    async fn intend(&mut self, _cx: &Context) -> Result<Intended, Trouble> {
-        Ok(Intended::Look)
-    }
-
-    async fn act(&mut self, _cx: &Context, intent: &Intent) -> Result<Accepted, Trouble> {
-        Err(super::unexpected(intent))
-    }
-
-    fn refused(&self, _intent: &Intent, _trouble: &Trouble) -> Option<Outcome> {
-        None
-    }
-
     async fn settle(&mut self, cx: &Context, _asked: Option<&Asked>) -> Result<Verdict, Trouble> {
         let host = &cx.step.host;
         let rows = cx.cloud.servers(&ServerQuery::OnHost(host.clone())).await?;
@@ -43,10 +27,6 @@ impl Kind for List {
             return Ok(Verdict::Settled(done));
         }
         Ok(Verdict::Found { servers: new, then: done })
-    }
-
-    fn undo(&self, _intent: &Intent) -> Undo {
-        Undo::Nothing
     }
 }
 

@@ -155,25 +155,35 @@ fn unexpected(intent: &Intent) -> Trouble {
     Trouble::Intent(format!("{intent:?}"))
 }
 
-/// A kind of step.
+/// A kind of step. What is not said here is the answer of one that only looks.
 #[async_trait]
 pub trait Kind: Send {
     /// The wanted state is there: the step is done, and nothing is asked.
-    async fn already(&mut self, cx: &Context) -> Result<Option<Done>, Trouble>;
+    async fn already(&mut self, _cx: &Context) -> Result<Option<Done>, Trouble> {
+        Ok(None)
+    }
 
-    async fn intend(&mut self, cx: &Context) -> Result<Intended, Trouble>;
+    async fn intend(&mut self, _cx: &Context) -> Result<Intended, Trouble> {
+        Ok(Intended::Look)
+    }
 
     /// The one request.
-    async fn act(&mut self, cx: &Context, intent: &Intent) -> Result<Accepted, Trouble>;
+    async fn act(&mut self, _cx: &Context, intent: &Intent) -> Result<Accepted, Trouble> {
+        Err(unexpected(intent))
+    }
 
     /// What a refusal of this request means; `None` when only looking can tell.
-    fn refused(&self, intent: &Intent, trouble: &Trouble) -> Option<Outcome>;
+    fn refused(&self, _intent: &Intent, _trouble: &Trouble) -> Option<Outcome> {
+        None
+    }
 
     /// One look at what came of it. `asked` is absent for a step that only looks.
     async fn settle(&mut self, cx: &Context, asked: Option<&Asked>) -> Result<Verdict, Trouble>;
 
     /// What takes back the request with this intent, once it took effect.
-    fn undo(&self, intent: &Intent) -> Undo;
+    fn undo(&self, _intent: &Intent) -> Undo {
+        Undo::Nothing
+    }
 }
 
 /// The kind that carries out this step, by this rung of its ladder if it has one.

@@ -189,23 +189,7 @@ impl Kind for Leave {
         Ok(Some(Done::Left))
     }
 
-    async fn intend(&mut self, _cx: &Context) -> Result<Intended, Trouble> {
-        Ok(Intended::Look)
-    }
-
-    async fn act(&mut self, _cx: &Context, intent: &Intent) -> Result<Accepted, Trouble> {
-        Err(super::unexpected(intent))
-    }
-
-    fn refused(&self, _intent: &Intent, _trouble: &Trouble) -> Option<Outcome> {
-        None
-    }
-
     async fn settle(&mut self, _cx: &Context, _asked: Option<&Asked>) -> Result<Verdict, Trouble> {
         Ok(Verdict::Settled(Outcome::Done(Done::Left)))
-    }
-
-    fn undo(&self, _intent: &Intent) -> Undo {
-        Undo::Nothing
     }
 }

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::disable::service;
-use super::{Asked, Context, Intended, Kind, Trouble, Undo, Verdict};
-use crate::cloud::{Accepted, Host};
+use super::{Asked, Context, Kind, Trouble, Verdict};
+use crate::cloud::Host;
 use crate::compile::{host_facts, host_facts_of};
-use crate::event::{Done, Intent, Outcome};
+use crate::event::{Done, Outcome};
 use crate::plan::Expr;
 use crate::plan::facts::HostFacts;
 
@@ -63,22 +63,6 @@ async fn all_facts(cx: &Context) -> Result<Option<(Option<Timestamp>, HostFacts)
 
 #[async_trait]
 impl Kind for Wait {
-    async fn already(&mut self, _cx: &Context) -> Result<Option<Done>, Trouble> {
-        Ok(None)
-    }
-
-    async fn intend(&mut self, _cx: &Context) -> Result<Intended, Trouble> {
-        Ok(Intended::Look)
-    }
-
-    async fn act(&mut self, _cx: &Context, intent: &Intent) -> Result<Accepted, Trouble> {
-        Err(super::unexpected(intent))
-    }
-
-    fn refused(&self, _intent: &Intent, _trouble: &Trouble) -> Option<Outcome> {
-        None
-    }
-
     async fn settle(&mut self, cx: &Context, _asked: Option<&Asked>) -> Result<Verdict, Trouble> {
         let begins = self.since.is_none();
         let since = *self.since.get_or_insert_with(Instant::now);
@@ -109,9 +93,5 @@ impl Kind for Wait {
             remedy: "see what the host waits for; when it is mended, resume waits again".to_owned(),
             output: None,
         }))
-    }
-
-    fn undo(&self, _intent: &Intent) -> Undo {
-        Undo::Nothing
     }
 }

@@ -1,7 +1,7 @@
 //! From the merged keys of one cloud to a [`CloudConfig`].
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::Url;
@@ -104,7 +104,17 @@ fn only_cloud(sources: &Sources) -> Result<String, CloudError> {
 fn no_cloud(sources: &Sources) -> CloudError {
     let at = match &sources.path {
         Some(path) => format!("{} has no clouds", path.display()),
-        None => format!("no clouds.yaml was found (looked for {})", list(sources.searched.iter().map(|p| p.display()))),
+        None => {
+            // A file named in OS_CLIENT_CONFIG_FILE may have any name.
+            let usual = |path: &Path| path.file_stem().is_some_and(|stem| stem == "clouds");
+            let place = |path: &'_ PathBuf| match path.parent().filter(|_| usual(path)) {
+                Some(folder) => folder.display().to_string(),
+                None => path.display().to_string(),
+            };
+            let mut places: Vec<String> = sources.searched.iter().map(place).collect();
+            places.dedup();
+            format!("no clouds.yaml, .yml or .json was found in {}", list(places))
+        }
     };
     wrong(format!("{at}, and OS_AUTH_URL is not set"))
 }

@@ -207,7 +207,7 @@ fn certificates_are_read_and_verification_is_only_off_when_the_entry_says_so() {
 fn every_mistake_names_its_place_and_its_remedy() {
     let text = prod("", "");
     let place = format!("cloud `prod` of {FILE}");
-    let none = "no clouds.yaml was found (looked for /srv/here/clouds.yaml";
+    let none = "no clouds.yaml, .yml or .json was found in /srv/here, ";
     for (cloud, file, vars, expected) in [
         (
             Some("prdo"),
