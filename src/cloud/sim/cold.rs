@@ -197,7 +197,7 @@ impl World {
             self.guest(server, true);
         }
         self.mark(id, MigrationStatus::Finished);
-        let after = self.rpc(server);
+        let after = self.follows(server);
         self.step_after(after, id, Step::ColdVerify);
     }
 
@@ -261,7 +261,7 @@ impl World {
             return;
         }
         self.mark(id, MigrationStatus::Confirmed);
-        let after = self.rpc(server);
+        let after = self.follows(server);
         self.step_after(after, id, Step::ConfirmedRow);
     }
 
