@@ -16,6 +16,8 @@ use crate::view::{self, Rehearsed};
 
 /// The seed of made-up clouds: nights differ in what happens, not in where.
 const CLOUD_SEED: u64 = 1;
+/// Unless it is asked for nothing goes wrong, so that what a first rehearsal shows is the plan.
+const NO_FAULTS: &str = "none";
 /// Every figure of every night is kept until the last one has ended, and so many take hours.
 const NIGHTS_MAX: u64 = 100_000;
 /// A server in a snapshot takes about 2 KiB: this is room for half a million.
@@ -41,9 +43,9 @@ happen), `habits` (of Nova) and `commands` (took_s, fails, hangs, lost).
 The exit code is the run's; of many nights, the worst one's.
 
 Examples:
-  furlough rehearse reboot-rack-a.yaml                      # one night on a made-up cloud
-  furlough rehearse reboot-rack-a.yaml --from prod.json     # on the one that `furlough snapshot` saved
-  furlough rehearse reboot-rack-a.yaml --nights 1000        # how long, how many moves, what goes wrong
+  furlough rehearse reboot-rack-a.yaml                     # one night on a made-up cloud
+  furlough rehearse reboot-rack-a.yaml --from prod.json    # on what `furlough snapshot` saved
+  furlough rehearse reboot-rack-a.yaml --nights 1000 --faults typical
   furlough rehearse reboot-rack-a.yaml --seed 17 --faults harsh";
 
 #[derive(Debug, clap::Args)]
@@ -62,7 +64,7 @@ pub(super) struct Rehearse {
     #[arg(long, value_name = "N", value_parser = nights_of)]
     nights: Option<u64>,
     /// What goes wrong: none, typical, harsh, or a YAML file.
-    #[arg(long, value_name = "WHAT|FILE", default_value = "typical")]
+    #[arg(long, value_name = "WHAT|FILE", default_value = NO_FAULTS)]
     faults: String,
     /// Hosts of the made-up cloud.
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = hosts_of, conflicts_with = "from")]
@@ -70,8 +72,9 @@ pub(super) struct Rehearse {
     /// Servers on each of them, on average.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = servers_of, conflicts_with = "from")]
     servers_per_host: u32,
-    #[command(flatten)]
-    output: Output,
+    /// JSON on standard output: every event of a night as a line, or the figures of many nights.
+    #[arg(long)]
+    json: bool,
 }
 
 fn nights_of(text: &str) -> Result<u64, String> {
@@ -138,11 +141,11 @@ impl Rehearse {
     }
 
     fn one(&self, surroundings: &Surroundings, setup: &NightSetup, of: &Rehearsed<'_>) -> Result<u8, Failure> {
-        let mut view: Box<dyn view::View + Send> = match surroundings.can_draw() && !self.output.json {
+        let mut view: Box<dyn view::View + Send> = match surroundings.can_draw() && !self.json {
             true => Box::new(view::Bars::in_virtual_time(surroundings.err_style())),
-            false => view_for(surroundings, &self.output),
+            false => view_for(surroundings, &Output { json: self.json }),
         };
-        let mut pace = Pace::new(surroundings.can_draw() && !self.output.json);
+        let mut pace = Pace::new(surroundings.can_draw() && !self.json);
         let mut show = |update: &Update| {
             pace.wait(update);
             // A closed pipe ends nothing, as in a run.
@@ -150,9 +153,9 @@ impl Rehearse {
         };
         let night = night(setup, &mut show)?;
         let _closed = view.finish();
-        let style = if self.output.json { surroundings.err_style() } else { surroundings.out_style() };
+        let style = if self.json { surroundings.err_style() } else { surroundings.out_style() };
         let report = view::rehearsed(&setup.run_id(), &view::Tally::of(&night.events), of, style);
-        if self.output.json {
+        if self.json {
             super::tell(&report);
         } else {
             super::print(&report)?;
@@ -179,7 +182,7 @@ impl Rehearse {
         if draws {
             super::tell("\n");
         }
-        let text = match self.output.json {
+        let text = match self.json {
             true => view::nights_json(&all, of),
             false => view::nights(&all, of, surroundings.out_style()),
         };
@@ -220,7 +223,7 @@ impl Rehearse {
 
     fn conditions(&self) -> Result<Conditions, Failure> {
         match self.faults.as_str() {
-            "none" => return Ok(Conditions::none()),
+            NO_FAULTS => return Ok(Conditions::none()),
             "typical" => return Ok(Conditions::typical()),
             "harsh" => return Ok(Conditions::harsh()),
             _ => {}
@@ -267,7 +270,7 @@ impl Rehearse {
                 }
             }
         }
-        if self.faults != "typical" {
+        if self.faults != NO_FAULTS {
             option("--faults", self.faults.clone());
         }
         words

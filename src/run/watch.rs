@@ -472,15 +472,17 @@ impl State {
     }
 
     fn progress_due(&self) -> Vec<String> {
-        let due = |(server, copying): (&String, &Copying)| {
-            let followed = self.follows.contains_key(server);
+        let now = Instant::now();
+        // What is followed is a few; what was ever copied in a long run is all of it.
+        let due = |server: &String| {
+            let copying = self.progress.get(server)?;
             let newest = self.migrations.get(server).and_then(|own| own.values().next_back());
             let still = newest.is_some_and(|m| m.id == copying.migration_id && m.status == MigrationStatus::Running);
-            let long = copying.since.elapsed() >= PROGRESS_AFTER;
-            let again = copying.read_at.is_none_or(|read_at| read_at.elapsed() >= PROGRESS_EVERY);
-            (followed && still && long && again).then_some((copying.read_at, server.clone()))
+            let long = now.duration_since(copying.since) >= PROGRESS_AFTER;
+            let again = copying.read_at.is_none_or(|read_at| now.duration_since(read_at) >= PROGRESS_EVERY);
+            (still && long && again).then(|| (copying.read_at, server.clone()))
         };
-        let mut due: Vec<_> = self.progress.iter().filter_map(due).collect();
+        let mut due: Vec<_> = self.follows.keys().filter_map(due).collect();
         due.sort();
         due.into_iter().take(PROGRESS_AT_ONCE).map(|(_, server)| server).collect()
     }

@@ -27,9 +27,10 @@ pub fn rehearsed(run: &RunId, tally: &Tally, of: &Rehearsed<'_>, style: Style) -
     let mut page = body(run, tally, Detail::Full, style);
     page.blank();
     page.wrapped("", Tone::Strong, NOTHING);
-    page.parts(&[(Tone::Plain, "The same again:  "), (Tone::Strong, &replay(of, of.first_seed))]);
+    page.command("The same again:  ", &replay(of, of.first_seed));
     if let Some(ended) = tally.ended() {
-        page.line(Tone::Plain, &format!("Exit code {}, as the run's would have been.", ended.ending.exit_code()));
+        let code = ended.ending.exit_code();
+        page.line(Tone::Plain, &format!("Exit code {code}, as the run's would have been; so is what it says to do."));
     }
     page.finish()
 }
@@ -42,7 +43,7 @@ pub fn nights(nights: &Nights, of: &Rehearsed<'_>, style: Style) -> String {
     let last = of.first_seed.wrapping_add(nights.nights.saturating_sub(1));
     page.parts(&[
         (Tone::Strong, &count(number, "night")),
-        (Tone::Plain, &format!(" of {} on {}, seeds {} to {last}", of.plan, of.cloud, of.first_seed)),
+        (Tone::Plain, &format!(" of {} on cloud {}, seeds {} to {last}", of.plan, of.cloud, of.first_seed)),
     ]);
     page.blank();
     let columns = [
@@ -70,7 +71,7 @@ pub fn nights(nights: &Nights, of: &Rehearsed<'_>, style: Style) -> String {
         let (tone, words) = words(became);
         page.blank();
         page.parts(&[(Tone::Strong, &format!("  {times:>6}  ")), (tone, &words)]);
-        page.parts(&[(Tone::Plain, &format!("          {}", replay(of, seed)))]);
+        page.command("          ", &replay(of, seed));
     }
     page.blank();
     page.wrapped("", Tone::Strong, NOTHING);
@@ -161,3 +162,6 @@ fn milliseconds(ms: u64) -> String {
         _ => duration(ms / 1000),
     }
 }
+
+#[cfg(test)]
+mod tests;

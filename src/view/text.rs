@@ -340,6 +340,12 @@ impl Page {
         self.text.push('\n');
     }
 
+    /// A command to be copied, behind a lead: made safe, and never cut or broken, however narrow the page is.
+    pub(super) fn command(&mut self, lead: &str, command: &str) {
+        let command = clean(command);
+        self.text.push_str(&format!("{lead}{}\n", Tone::Strong.paint(&command, self.style.color)));
+    }
+
     /// Prose behind a lead, its further lines indented as far as the lead is wide.
     pub(super) fn wrapped(&mut self, lead: &str, tone: Tone, text: &str) {
         let indent = width(lead);

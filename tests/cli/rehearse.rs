@@ -81,3 +81,43 @@ fn rehearsals_that_cannot_be() {
     snapshot!(desk, text);
     assert!(!desk.folder().join("journal.db").exists(), "a rehearsal made a journal");
 }
+
+#[test]
+fn one_night_and_many() {
+    let desk = Desk::new();
+    desk.file("plan.yaml", PLAN);
+    desk.file("later.yaml", "chances: {host_never: 1.0}\nhabits: {boot_ms: [60000, 90000]}\n");
+    let small = "--hosts 4 --servers-per-host 3";
+    let text = lines(
+        &desk,
+        &[
+            &format!("rehearse plan.yaml {small}"),
+            &format!("rehearse plan.yaml {small} --faults later.yaml"),
+            &format!("rehearse plan.yaml {small} --nights 6"),
+            &format!("rehearse plan.yaml {small} --nights 6 --json"),
+        ],
+    );
+    // Its times are a seed's, not the moment's: they are part of what is promised.
+    insta::with_settings!({omit_expression => true, prepend_module_to_snapshot => false}, {
+        insta::assert_snapshot!(text);
+    });
+    assert!(!desk.folder().join("journal.db").exists(), "a rehearsal made a journal");
+}
+
+/// What a seed shows is the same however often and on however many cores it is asked for.
+#[test]
+fn a_night_as_json_is_the_same_each_time() {
+    let desk = Desk::with(Fake::start());
+    desk.file("plan.yaml", PLAN);
+    desk.furlough("snapshot -o prod.json");
+    let night =
+        || desk.command("rehearse plan.yaml --from prod.json --seed 4 --faults typical --json").output().unwrap();
+    let (one, other) = (night(), night());
+    assert_eq!(one.status.code(), Some(0), "{}", String::from_utf8_lossy(&one.stderr));
+    assert!(one.stdout == other.stdout && one.stderr == other.stderr, "two nights of one seed");
+    let text = String::from_utf8(one.stdout).unwrap();
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.iter().filter(|row| row["event"]["kind"]["run_ended"].is_object()).count(), 1);
+    let said = String::from_utf8(one.stderr).unwrap();
+    assert!(said.contains("on prod.json, cloud prod") && said.contains("no cloud was asked anything"), "{said}");
+}

@@ -140,13 +140,18 @@ pub fn made_up(size: Size, seed: u64, plan: Option<&Plan>) -> MadeUp {
     said.insert(
         0,
         format!(
-            "the cloud is made up: {} hosts and {} servers, {} zones, {racks} aggregates",
+            "the cloud is made up: {} hosts and {} servers, {} and {}",
             inventory.hosts.len(),
             inventory.servers.len(),
-            zones.len(),
+            counted(zones.len(), "zone"),
+            counted(racks, "aggregate"),
         ),
     );
     MadeUp { inventory, said }
+}
+
+fn counted(number: usize, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 
 fn hosts(drafts: &[Draft], servers: &[Server], read_at: Timestamp, dice: &mut Dice) -> Vec<Host> {

@@ -81,7 +81,7 @@ fn servers_have_what_the_rules_ask_for_and_are_plain_where_there_is_no_method() 
     let stopped = graph.servers.iter().filter(|server| server.why.contains("drain.servers[0]")).count();
     assert!((20..200).contains(&stopped), "{stopped}");
     let said = made.said.join("\n");
-    for words in ["metadata evacuation=stop", "tag pet", "made plain", "40 hosts and 800 servers, 2 zones"] {
+    for words in ["metadata evacuation=stop", "tag pet", "made plain", "40 hosts and 800 servers, 2 zones and"] {
         assert!(said.contains(words), "{words} in {said}");
     }
 }

@@ -74,9 +74,11 @@ async fn a_command_takes_its_time_and_is_started_once() {
     assert_eq!(told, [("cmp-01", true, None), ("cmp-01", false, Some(0))]);
 }
 
+type IsExpected = fn(&CommandState) -> bool;
+
 #[tokio::test(start_paused = true)]
 async fn commands_fail_hang_and_are_lost_by_chance() {
-    let rows: [(CommandHabits, fn(&CommandState) -> bool); 4] = [
+    let rows: [(CommandHabits, IsExpected); 4] = [
         (
             CommandHabits { fails: 1.0, ..CommandHabits::default() },
             |state| matches!(state, CommandState::Exited(output) if output.exit_code == Some(1)),
