@@ -203,7 +203,7 @@ fn sent_to_a_host_that_is_out_of_service_or_being_emptied() {
     Tale::good().instead("live:running", to("h3")).breaks(&[]);
     let theirs =
         ComputeService { status: ServiceStatus::Disabled, disabled_reason: Some("dust".to_owned()), ..service("d1") };
-    Tale::good().before("live:start", vec![Line::Seen(What::Service(theirs.clone()))]).breaks(&[4]);
+    Tale::good().before("live:start", vec![Line::Seen(What::Service(theirs))]).breaks(&[4]);
 }
 
 #[test]
@@ -356,7 +356,7 @@ fn what_was_stopped_is_asked_to_start() {
     ];
     let named = vec![leftover(LeftoverKind::ServerState, "h1", Some("s1"))];
     let tale = Tale::good().after("live:settle", lines);
-    let tale = tale.instead("end", ended(Ending::Failed, named.clone()));
+    let tale = tale.instead("end", ended(Ending::Failed, named));
     tale.breaks(&[8]);
     let start = intended("h1/start/s1", 1, Intent::Start { server: before("s1", "h1") });
     tale.after("h1/start/s1:start", vec![start]).breaks(&[]);
