@@ -122,7 +122,7 @@ struct Driver {
     queueing_stopped: bool,
     /// Servers that the plan leaves where they are, by host: those of child graphs among them.
     left_by_plan: HashMap<String, BTreeSet<String>>,
-    /// Servers that child graphs leave where they are.
+    /// Those of child graphs alone, in whole: the leftovers name them.
     left_by_children: Vec<ServerPlan>,
 }
 
@@ -358,9 +358,9 @@ impl Driver {
             }
             EventKind::QueueingStopped { .. } => self.queueing_stopped = true,
             EventKind::GraphExtended { graph } => {
+                self.learn_left(&graph.servers);
                 let left = graph.servers.iter().filter(|server| server.ladder.first() == Some(&Rung::Leave));
                 self.left_by_children.extend(left.cloned());
-                self.learn_left(&graph.servers);
             }
             _ => {}
         }

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 
+use super::state::StepState;
 use super::steps::Trouble;
 use crate::cloud::Accepted;
 use crate::event::EventKind;
@@ -87,4 +88,9 @@ pub(crate) fn hurries(event: &EventKind) -> bool {
 /// Whether this request is made a second time.
 pub(crate) fn sends_again(answer: &Result<Accepted, Trouble>) -> bool {
     on(Sabotage::SendsLostAgain) && matches!(answer, Err(Trouble::Cloud(error)) if error.is_lost())
+}
+
+/// Whether a resume takes this for a step that was never begun.
+pub(crate) fn forgets(state: StepState) -> bool {
+    on(Sabotage::ForgetsWhatItAsked) && state.in_flight()
 }

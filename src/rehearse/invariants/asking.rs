@@ -84,7 +84,9 @@ pub(super) fn one_at_a_time(story: &Story<'_>) -> Vec<Violation> {
                 }
             }
             What::Read { what, answered: true } if looks_at_moves(what) => {
-                sent.values_mut().for_each(|one| one.looked = true);
+                for one in sent.values_mut() {
+                    one.looked = true;
+                }
             }
             What::Asked { ask, arrived, answer } => {
                 let Some(server) = ask.server().filter(|_| !matches!(ask, Ask::AbortMigration { .. })) else { return };
@@ -132,7 +134,7 @@ fn second(
     }
     // The same request of the same attempt again: only for one that truly left no trace, and only after a look.
     let again = before.ask == ask && before.step == step && step.is_some();
-    if !before.ended && !(again && !before.taken) {
+    if !before.ended && (!again || before.taken) {
         let at_s = before.at_ms as f64 / 1000.0;
         found.say(world.at_ms, format!("{then} is asked while {first} of {at_s} s may have been accepted"));
         return;

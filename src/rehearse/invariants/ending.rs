@@ -6,7 +6,7 @@ use super::story::{Found, Now, World, rungs, server_of, steps, tell};
 use super::{Story, Violation};
 use crate::cloud::sim::{Told, What};
 use crate::cloud::{Ask, PowerState, Server, ServerStatus, ServiceStatus};
-use crate::compile::StepId;
+use crate::compile::{StepId, StepKind};
 use crate::event::{Ending, EventKind, Leftover, LeftoverKind, Outcome};
 use crate::plan::{Finish, Rung};
 
@@ -47,11 +47,14 @@ struct Last<'a> {
     reasons: BTreeMap<&'a str, &'a str>,
     /// What each step's last attempt came to.
     outcomes: BTreeMap<&'a StepId, bool>,
+    /// Hosts of which a server was to be moved.
+    moving: BTreeSet<&'a str>,
     at_ms: u64,
 }
 
 fn last<'a>(story: &Story<'a>) -> Last<'a> {
     let mut last = Last::default();
+    let of_steps = steps(story);
     tell(story, |world, now| match now {
         Now::Seen(seen) => match &seen.what {
             What::Asked { ask, arrived: true, answer } if !matches!(answer, Told::Refused { .. }) => match ask {
@@ -66,6 +69,10 @@ fn last<'a>(story: &Story<'a>) -> Last<'a> {
                 if let Some(started) = last.stopped.get_mut(server.id.as_str()) {
                     *started = true;
                 }
+            }
+            EventKind::StepStarted { step, .. } => {
+                let moves = of_steps.get(step).filter(|step| matches!(step.kind, StepKind::Move { .. }));
+                last.moving.extend(moves.map(|step| step.host.as_str()));
             }
             EventKind::StepSettled { step, outcome, .. } => {
                 last.outcomes.insert(step, matches!(outcome, Outcome::Done(_)));
@@ -146,12 +153,13 @@ pub(super) fn leftovers_are_named(story: &Story<'_>) -> Vec<Violation> {
         }
         for row in last.servers.values().filter(|row| row.host.as_deref() == Some(*host)) {
             let rungs = rungs(story, host, &row.id);
-            let as_it_was = |was: &Server| was.status == row.status && was.host == row.host;
-            let was = story.start.server(&row.id);
-            // Where and how it began: what was stopped and started again, and what was off.
+            // Where and how it began it may be named or not, until servers of its host are moved: then one that is
+            // still there has been left, unless its own step is done (it was stopped and started, or was off).
             let own = |step: &StepId| of_steps.get(step).is_some_and(|step| server_of(step) == Some(row.id.as_str()));
             let handled = last.outcomes.iter().any(|(step, done)| *done && own(step));
-            let back = was.is_some_and(as_it_was) && rungs.contains(&Rung::Stop) && handled;
+            let was = story.start.server(&row.id);
+            let as_it_was = was.is_some_and(|was| was.status == row.status && was.host == row.host);
+            let back = as_it_was && (!last.moving.contains(host) || (rungs.contains(&Rung::Stop) && handled));
             if !rungs.is_empty() && !back && !end.names(&row.id) && !last.touched.contains(row.id.as_str()) {
                 found.say(
                     last.at_ms,

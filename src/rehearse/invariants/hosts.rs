@@ -40,7 +40,9 @@ pub(super) fn disabled_before_moved(story: &Story<'_>) -> Vec<Violation> {
                 for host in waves.iter().filter(|(_, of)| *of == wave).map(|(host, _)| *host) {
                     let since = disabled_since.get(host).copied();
                     let since = since.or_else(|| is_disabled(world.service(host)).then_some(0));
-                    let theirs = world.touched_since(host, world.at_ms.saturating_sub(READING_LAGS_MS));
+                    // Somebody enabled it after it had been read back: nobody could know.
+                    let read = readings.service(host).unwrap_or(world.at_ms);
+                    let theirs = world.touched_since(host, read.saturating_sub(READING_LAGS_MS));
                     match since {
                         None if !theirs => {
                             let text =

@@ -64,6 +64,8 @@ impl<'a> World<'a> {
             }
             What::ServerGone { id } => {
                 self.servers.remove(id.as_str());
+                // Its records are deleted with it (nova/db/main/api.py `instance_destroy`).
+                self.migrations.retain(|_, row| row.server != *id);
             }
             What::Migration(row) => self.record(row),
             What::Asked { ask, arrived: true, answer } if !matches!(answer, Told::Refused { .. }) => self.claim(ask),
@@ -176,11 +178,8 @@ impl<'a> Readings<'a> {
         let What::Read { what, answered: true } = &seen.what else { return };
         let at_ms = seen.at_ms;
         match what {
-            Question::Inventory => {
-                self.services.insert(None, at_ms);
-                self.servers.insert(None, at_ms);
-                self.migrations.insert(None, at_ms);
-            }
+            // Servers found elsewhere are compiled with it; nobody looks there for what is on this host.
+            Question::Inventory => drop(self.services.insert(None, at_ms)),
             Question::Services { host } => drop(self.services.insert(host.as_deref(), at_ms)),
             Question::Servers(ServerQuery::OnHost(host)) => drop(self.servers.insert(Some(host), at_ms)),
             Question::Migrations(query) if query.changed_since.is_none() && query.server.is_none() => {

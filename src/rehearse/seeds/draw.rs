@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::rows::{epoch, host, in_state, inventory, plan, record, server};
 use super::stage::{Cut, Setting, When};
-use crate::cloud::sim::{Faults, Habits};
+use crate::cloud::sim::{Faults, Habits, Happening, Scripted};
 use crate::cloud::{
     Capabilities, GroupPolicy, Host, Inventory, Microversion, MigrationKind, MigrationStatus, Server, ServerGroup,
     ServerStatus, ServiceStatus,
@@ -65,11 +65,14 @@ fn once(seed: u64, dice: &mut Dice) -> Setting {
     let plan = the_plan(dice);
     let inventory = cloud(dice, newest, &mut secrets);
     let graph = compile(&plan, &inventory, "lab").unwrap();
-    let (faults, calm) = match dice.between(0, 9) {
+    let (mut faults, calm) = match dice.between(0, 9) {
         0..=2 => (Faults::none(), true),
         3..=6 => (Faults::typical(), false),
         _ => (Faults::harsh(), false),
     };
+    if !calm {
+        faults.script = script(dice, &inventory);
+    }
     let commands = CommandHabits {
         took_s: [1, dice.between(1, 90)],
         fails: if calm { 0.0 } else { dice.one(&[0.0, 0.05, 0.3]) },
@@ -91,6 +94,38 @@ fn once(seed: u64, dice: &mut Dice) -> Setting {
     };
     let (plan, inventory, graph) = (Arc::new(plan), Arc::new(inventory), Arc::new(graph));
     Setting { seed, calm, plan, inventory, graph, faults, habits, commands, cuts, stops, secrets }
+}
+
+/// What somebody else certainly does in this night, to what the plan is about.
+fn script(dice: &mut Dice, inventory: &Inventory) -> Vec<Scripted> {
+    let hosts: Vec<&str> =
+        inventory.hosts.iter().map(|host| host.name.as_str()).filter(|name| name.starts_with('h')).collect();
+    let on = |row: &&Server| row.host.as_deref().is_some_and(|on| on.starts_with('h'));
+    let servers: Vec<&str> = inventory.servers.iter().filter(on).map(|row| row.id.as_str()).collect();
+    let mut script = Vec::new();
+    let at = |dice: &mut Dice, happens| {
+        let at_ms = dice.one(&[0, 20_000, 200_000, 900_000]) + dice.between(0, 30_000);
+        Scripted::At { at_ms, happens }
+    };
+    if dice.percent(15) {
+        let (host, reason) = (dice.one(&hosts).to_owned(), "furlough 20260101-0000-aaaa: theirs".to_owned());
+        script.push(at(dice, Happening::Disabled { host, reason }));
+    }
+    if dice.percent(5) {
+        let host = dice.one(&hosts).to_owned();
+        script.push(at(dice, Happening::Enabled { host }));
+    }
+    if dice.percent(5) {
+        let (host, back_after_ms) = (dice.one(&hosts).to_owned(), dice.one(&[None, Some(100_000)]));
+        script.push(at(dice, Happening::HostDies { host, back_after_ms }));
+    }
+    if !servers.is_empty() && dice.percent(30) {
+        for _ in 0..dice.between(1, 2) {
+            let (server, confirm_after_ms) = (dice.one(&servers).to_owned(), dice.one(&[None, None, Some(60_000)]));
+            script.push(at(dice, Happening::Resizes { server, confirm_after_ms }));
+        }
+    }
+    script
 }
 
 fn cut(dice: &mut Dice) -> Cut {

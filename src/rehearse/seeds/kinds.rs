@@ -289,10 +289,14 @@ fn appends_of(played: &Played, of: &str) -> Vec<u64> {
 
 /// Where everything is: what must not depend on a kill.
 fn state(played: &Played) -> Vec<String> {
+    let began = whole().inventory;
     let servers = played.servers.iter().map(|row| {
-        let on = row.host.as_deref().unwrap_or("-");
-        // Which destination the scheduler took depends on the moment.
-        let on = if on.starts_with('d') { "elsewhere" } else { on };
+        // Which destination the scheduler took depends on the moment, and so does where a new server ends.
+        let on = match began.server(&row.id) {
+            None => "some host",
+            Some(was) if was.host == row.host => "where it began",
+            Some(_) => "elsewhere",
+        };
         format!("{} {} {:?} on {on} {:?} {:?}", row.id, row.status, row.power_state, row.task_state, row.locked)
     });
     let services = played.services.iter();

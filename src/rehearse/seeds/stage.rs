@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 
 use super::told;
 use crate::cloud::sim::{Faults, Habits, Log, Scene, Seen, Sim, What};
-use crate::cloud::{ComputeService, Inventory, Migration, Server};
+use crate::cloud::{ComputeService, Inventory, Server};
 use crate::compile::Graph;
 use crate::event::{Ending, Event, RunId, Update};
 use crate::journal::{Claim, Journal, JournalError, Memory, RunSummary};
@@ -74,8 +74,6 @@ pub(super) struct Played {
     pub ending: Option<Ending>,
     pub servers: Vec<Server>,
     pub services: Vec<ComputeService>,
-    pub migrations: Vec<Migration>,
-    pub appends: u64,
     pub violations: Vec<Violation>,
 }
 
@@ -136,13 +134,12 @@ impl Setting {
             disk.tell("taken up again");
         }
         // What is due by now has happened.
-        let (servers, services, migrations) = (sim.servers(), sim.services(), sim.migrations());
+        let (servers, services) = (sim.servers(), sim.services());
         let mut seen = log.take();
         // The cloud catches up with time when it is looked at; what happens beside it is told at once.
         seen.sort_by_key(|seen| seen.at_ms);
         let events = disk.memory.read(&self.run_id()).await.unwrap_or_default();
-        let appends = disk.appends.load(Ordering::Relaxed);
-        Played { events, seen, ending, servers, services, migrations, appends, violations: broken }
+        Played { events, seen, ending, servers, services, violations: broken }
     }
 
     /// One process; `None` when it died.
@@ -208,9 +205,8 @@ struct Disk {
     memory: Memory,
     sim: Arc<Sim>,
     cut: std::sync::Mutex<Option<Cut>>,
-    /// Of this process; of all.
+    /// Appends of this process.
     own: AtomicU64,
-    appends: AtomicU64,
     durable: AtomicU64,
     died: Notify,
 }
@@ -222,7 +218,6 @@ impl Disk {
             sim: Arc::clone(sim),
             cut: std::sync::Mutex::default(),
             own: AtomicU64::new(0),
-            appends: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             died: Notify::new(),
         }
@@ -250,7 +245,6 @@ impl Journal for Disk {
 
     async fn append(&self, run: &RunId, events: Vec<Event>) -> Result<(), JournalError> {
         let own = self.own.fetch_add(1, Ordering::Relaxed) + 1;
-        self.appends.fetch_add(1, Ordering::Relaxed);
         let cut = *self.cut.lock().unwrap();
         let now = cut.filter(|cut| cut.append == own).map(|cut| cut.when);
         // An fsync is not instant: what else may happen meanwhile, happens.

@@ -203,7 +203,7 @@ fn sent_to_a_host_that_is_out_of_service_or_being_emptied() {
     Tale::good().instead("live:running", to("h3")).breaks(&[]);
     let theirs =
         ComputeService { status: ServiceStatus::Disabled, disabled_reason: Some("dust".to_owned()), ..service("d1") };
-    Tale::good().before("live:start", vec![Line::Seen(What::Service(theirs.clone()))]).breaks(&[4]);
+    Tale::good().before("live:start", vec![Line::Seen(What::Service(theirs))]).breaks(&[4]);
 }
 
 #[test]
@@ -356,7 +356,7 @@ fn what_was_stopped_is_asked_to_start() {
     ];
     let named = vec![leftover(LeftoverKind::ServerState, "h1", Some("s1"))];
     let tale = Tale::good().after("live:settle", lines);
-    let tale = tale.instead("end", ended(Ending::Failed, named.clone()));
+    let tale = tale.instead("end", ended(Ending::Failed, named));
     tale.breaks(&[8]);
     let start = intended("h1/start/s1", 1, Intent::Start { server: before("s1", "h1") });
     tale.after("h1/start/s1:start", vec![start]).breaks(&[]);
@@ -471,19 +471,21 @@ fn what_was_on_disk_stays_there() {
 
 #[test]
 fn hosts_and_servers_that_are_left_are_named() {
-    let named = |host: Option<&str>, server: Option<&str>| {
+    let named = |until: &str, host: Option<&str>, server: Option<&str>| {
         let mut leftovers = vec![leftover(LeftoverKind::StepFailed, "h2", None)];
         leftovers.extend(host.map(|host| leftover(LeftoverKind::HostDisabled, host, None)));
         leftovers.push(leftover(LeftoverKind::HostDisabled, "h2", None));
         leftovers.push(leftover(LeftoverKind::ServerNotMoved, "h2", Some("s2")));
         leftovers.extend(server.map(|id| leftover(LeftoverKind::ServerNotMoved, "h1", Some(id))));
-        let tale = Tale::good().until("h2/list:settle");
+        let tale = Tale::good().until(until);
         let stop = Line::Event(EventKind::Interrupted { by: "the operator".to_owned() });
         tale.then("stop", stop).then("end", ended(Ending::Interrupted, leftovers))
     };
-    named(Some("h1"), Some("s1")).breaks(&[]);
-    named(None, Some("s1")).breaks(&[12]);
-    named(Some("h1"), None).breaks(&[12]);
+    named("live:start", Some("h1"), Some("s1")).breaks(&[]);
+    named("live:start", None, Some("s1")).breaks(&[12]);
+    named("live:start", Some("h1"), None).breaks(&[12]);
+    // Before anything was moved off it, it is where and how it began.
+    named("h2/list:settle", Some("h1"), None).breaks(&[]);
 }
 
 #[test]
