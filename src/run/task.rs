@@ -73,6 +73,9 @@ impl Task {
         };
         let _following: Option<Following> =
             server.as_ref().map(|server| self.cx.watch.follow(server, &self.cx.step.host));
+        if let Some(server) = &server {
+            self.cx.watch.bind(server, self.told.migration_id);
+        }
         let asked = match self.adopt.take() {
             Some(asked) => match self.take_over(asked, server.as_deref()).await? {
                 Some(asked) => Some(asked),
@@ -274,6 +277,7 @@ impl Task {
         let news = self.told.migration_id != Some(record.id) || (record.dest_host.is_some() && !self.told.to);
         if news {
             self.told.migration_id = Some(record.id);
+            self.cx.watch.bind(server, Some(record.id));
             self.told.to = record.dest_host.is_some();
             let (migration_id, to) = (record.id, record.dest_host.clone());
             self.record(EventKind::MoveSeen { step: step.clone(), attempt, migration_id, to }).await?;

@@ -64,6 +64,10 @@ pub struct Seen {
     pub server_as_of: Option<Instant>,
     /// Oldest first.
     pub migrations: Vec<Arc<Migration>>,
+    /// The record that was told to be this attempt's.
+    pub bound: Option<u64>,
+    /// A move may take two requests, of which the first leaves a failed record (below 2.25).
+    pub two_requests: bool,
     pub progress: Option<LiveProgress>,
     /// The newest migration was first seen copying at this moment.
     pub copying_since: Option<Instant>,
@@ -118,6 +122,7 @@ struct Follow {
     followers: u32,
     want: Want,
     wanted_since: Instant,
+    bound: Option<u64>,
 }
 
 struct Copying {
@@ -217,11 +222,19 @@ impl Watch {
                 followers: 0,
                 want: Want::Migration,
                 wanted_since: now,
+                bound: None,
             });
             follow.followers += 1;
         }
         self.followed.notify_one();
         Following { watch: Arc::clone(self), server: server.to_owned() }
+    }
+
+    /// This record is the one of the attempt that follows this server: later ones are somebody else's.
+    pub fn bind(&self, server: &str, migration_id: Option<u64>) {
+        if let Some(follow) = self.lock().follows.get_mut(server) {
+            follow.bound = migration_id;
+        }
     }
 
     /// Says what this server's step waits for and returns after the next reading.
@@ -264,6 +277,8 @@ impl Watch {
             gone: row.is_some_and(|row| row.server.is_none()),
             server_as_of: row.map(|row| synced.map_or(row.as_of, |synced| synced.max(row.as_of))),
             migrations: state.migrations.get(server).map(|own| own.values().cloned().collect()).unwrap_or_default(),
+            bound: state.follows.get(server).and_then(|follow| follow.bound),
+            two_requests: !self.cloud.capabilities().block_migration_auto(),
             progress: copying.and_then(|copying| copying.progress.clone()),
             copying_since: copying.map(|copying| copying.since),
             progress_at: copying.filter(|copying| copying.progress.is_some()).map(|copying| copying.shrunk_at),

@@ -9,10 +9,15 @@ use crate::cloud::{Accepted, Ask, ComputeService, ServiceState, ServiceStatus};
 use crate::compile::run_of_reason;
 use crate::event::{Done, Intent, Outcome, ServiceBefore};
 
+/// How old a reading may be for what it shows: an API server may read a database that lags behind another.
+const READINGS_LAG_S: i64 = 30;
+
 #[derive(Default)]
 pub(super) struct Enable {
     /// As `already` read it a moment ago, for `intend`.
     row: Option<ComputeService>,
+    /// It may be older than the disable.
+    doubtful: bool,
 }
 
 #[async_trait]
@@ -24,10 +29,17 @@ impl Kind for Enable {
         }
         self.row = service(cx).await?;
         let enabled = self.row.as_ref().is_some_and(|service| service.status == ServiceStatus::Enabled);
-        Ok(enabled.then(|| Done::Already { what: "it is enabled already".to_owned() }))
+        let fresh = |at: &jiff::Timestamp| cx.clock.now().duration_since(*at).as_secs() < READINGS_LAG_S;
+        self.doubtful = enabled && cx.disabled_at.as_ref().is_some_and(fresh);
+        Ok((enabled && !self.doubtful).then(|| Done::Already { what: "it is enabled already".to_owned() }))
     }
 
     async fn intend(&mut self, cx: &Context) -> Result<Intended, Trouble> {
+        if self.doubtful {
+            let reason = "it reads as enabled, which may be older than this run's disable".to_owned();
+            let again_after_s = u64::try_from(READINGS_LAG_S).ok();
+            return Ok(Intended::Settled(Outcome::Retryable { reason, fault: None, again_after_s }));
+        }
         let host = &cx.step.host;
         let fail = |reason: String, remedy: String| {
             Intended::Settled(Outcome::Failed { reason, fault: None, remedy, output: None })

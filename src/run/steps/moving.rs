@@ -24,18 +24,23 @@ pub(super) const BUSY_AGAIN_S: u64 = 15;
 /// Before a service that could not be reached or asked to wait is asked again.
 pub(super) const UNREACHABLE_AGAIN_S: u64 = 20;
 
-/// The newest record that a request made after `newest_migration` from this host can have made.
+/// The record that a request made after `newest_migration` from this host has made: the one that was told to be it, or
+/// else the first that it can have made, since what comes later is somebody else's.
 pub fn own_migration<'a>(
     seen: &'a Seen,
     before: &ServerBefore,
     newest_migration: Option<u64>,
     kind: &MigrationKind,
 ) -> Option<&'a Migration> {
-    seen.migrations.iter().rev().map(AsRef::as_ref).find(|record: &&Migration| {
+    if let Some(bound) = seen.bound.filter(|_| !seen.two_requests) {
+        return record(seen, bound);
+    }
+    let mut can_be = seen.migrations.iter().map(AsRef::as_ref).filter(|record: &&Migration| {
         newest_migration.is_none_or(|newest| record.id > newest)
             && record.source_host.as_deref().is_none_or(|source| source == before.host)
             && record.kind.as_ref().is_none_or(|found| found == kind)
-    })
+    });
+    if seen.two_requests { can_be.next_back() } else { can_be.next() }
 }
 
 /// The record with this id.
