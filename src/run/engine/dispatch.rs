@@ -43,6 +43,8 @@ pub(super) struct View {
     pub emptied: bool,
     /// A start of a server is under way on it: before a resume, it may have been on the way out.
     pub starts: bool,
+    /// Something on it has failed or never can be done: it is going to be given up.
+    pub lost: bool,
     /// Something on it has failed, and nothing but its starts and its enable is left that could still happen.
     pub given_up: bool,
 }
@@ -53,7 +55,7 @@ impl Engine {
             return view;
         }
         let (mut failed, mut over) = (false, true);
-        let mut view = View { listed: true, emptied: true, starts: false, given_up: false };
+        let mut view = View { listed: true, emptied: true, starts: false, lost: false, given_up: false };
         for &at in &self.hosts[host].steps {
             let node = &self.nodes[at];
             let done = node.state == StepState::Done;
@@ -66,6 +68,7 @@ impl Engine {
             if !matches!(node.step.kind, StepKind::Start { .. } | StepKind::Enable) {
                 over &= node.over();
                 failed |= !done;
+                view.lost |= node.blocked || (node.state.ended() && !done);
             }
         }
         view.given_up = over && failed;

@@ -353,7 +353,7 @@ impl Engine {
                 return;
             }
         }
-        if self.was_on_the_way_out(at) && !self.view(self.nodes[at].host).given_up {
+        if self.was_on_the_way_out(at) && !self.view(self.nodes[at].host).lost {
             for at in self.take_in_again(at) {
                 let wave = self.nodes[at].step.wave;
                 // The start itself has not been counted out.
