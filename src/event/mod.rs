@@ -72,6 +72,8 @@ pub enum EventKind {
     MoveReleased { step: StepId, attempt: u32 },
     /// The outcome of the attempt is known (or known to be unknowable).
     StepSettled { step: StepId, attempt: u32, outcome: Outcome },
+    /// The pause before a step's next attempt is over: it may be started.
+    PauseEnded { step: StepId },
     /// Nova was seen running more of our live migrations from this host at once than the plan's `source` limit: its own
     /// queue is wider, so nothing more is queued ahead in this run.
     QueueingStopped { host: String },
@@ -92,6 +94,7 @@ impl EventKind {
             | Self::StepAnswered { step, .. }
             | Self::MoveSeen { step, .. }
             | Self::MoveReleased { step, .. }
+            | Self::PauseEnded { step }
             | Self::StepSettled { step, .. } => Some(step),
             Self::Noted { step, .. } => step.as_ref(),
             Self::RunStarted { .. }

@@ -44,6 +44,7 @@ impl<'a> Mark<'a> {
             | EventKind::StepAnswered { .. }
             | EventKind::MoveSeen { .. }
             | EventKind::MoveReleased { .. }
+            | EventKind::PauseEnded { .. }
             | EventKind::StepSettled { .. }
             | EventKind::Noted { .. }
             | EventKind::Interrupted { .. } => Self::Nothing,

@@ -53,11 +53,13 @@ impl Admission {
         }
     }
 
-    /// Whether this move may start beside those that have.
-    pub fn admits(&self, server: &str, source: &str, rung: Rung) -> bool {
-        if self.servers.contains_key(server) {
-            return false;
-        }
+    /// No other step is at this server.
+    pub fn is_free(&self, server: &str) -> bool {
+        !self.servers.contains_key(server)
+    }
+
+    /// Whether one more move of this kind may start from this host beside those that have.
+    pub fn has_room(&self, source: &str, rung: Rung) -> bool {
         if rung == Rung::Leave {
             return true;
         }

@@ -120,10 +120,8 @@ struct Driver {
     pauses: JoinSet<StepId>,
     journal_failed: Option<String>,
     queueing_stopped: bool,
-    /// Starts that no event caused, to be spawned with the next transaction.
-    woken: Vec<Effect>,
-    /// Servers that child graphs leave where they are.
-    left_by_children: BTreeSet<String>,
+    /// Servers that the plan leaves where they are, by host: those of child graphs among them.
+    left_by_plan: HashMap<String, BTreeSet<String>>,
 }
 
 /// An event on its way into the journal, and who waits for it.
@@ -171,11 +169,12 @@ impl Driver {
             pauses: JoinSet::new(),
             journal_failed: None,
             queueing_stopped: false,
-            woken: Vec::new(),
-            left_by_children: BTreeSet::new(),
+            left_by_plan: HashMap::new(),
             setup,
             watch,
         };
+        let planned = driver.root.servers.clone();
+        driver.learn_left(&planned);
         for event in &past {
             // Effects of the past have been carried out, or are found again by the resume.
             driver.engine.apply(&event.kind)?;
@@ -227,8 +226,7 @@ impl Driver {
                 }
                 Some(_) = self.tasks.join_next() => {}
                 Some(Ok(step)) = self.pauses.join_next() => {
-                    let effects = self.engine.wake(&step);
-                    self.perform(effects, &mut pending);
+                    pending.push((EventKind::PauseEnded { step }, None));
                 }
                 Ok(()) = cycles.changed() => self.check_queue(&mut pending),
                 Ok(()) = trouble.changed() => {
@@ -330,7 +328,6 @@ impl Driver {
         for done in waiting {
             let _gone = done.send(Ok(()));
         }
-        effects.append(&mut self.woken);
         for effect in effects {
             self.spawn(effect);
         }
@@ -346,12 +343,6 @@ impl Driver {
         }
     }
 
-    /// Effects that no event caused: their starts go into the next transaction and are spawned by it.
-    fn perform(&mut self, effects: Vec<Effect>, pending: &mut Vec<Pending>) {
-        self.note_starts(&effects, pending);
-        self.woken.extend(effects);
-    }
-
     /// What later steps have to know of an event.
     fn learn(&mut self, event: &Event) {
         match &event.kind {
@@ -364,10 +355,15 @@ impl Driver {
             }
             EventKind::QueueingStopped { .. } => self.queueing_stopped = true,
             EventKind::GraphExtended { graph } => {
-                let left = graph.servers.iter().filter(|server| server.ladder.first() == Some(&Rung::Leave));
-                self.left_by_children.extend(left.map(|server| server.id.clone()));
+                self.learn_left(&graph.servers);
             }
             _ => {}
+        }
+    }
+
+    fn learn_left(&mut self, servers: &[ServerPlan]) {
+        for server in servers.iter().filter(|server| server.ladder.first() == Some(&Rung::Leave)) {
+            self.left_by_plan.entry(server.host.clone()).or_default().insert(server.id.clone());
         }
     }
 
@@ -424,10 +420,7 @@ impl Driver {
 
     /// Servers that the host is empty with, whatever their state: those the plan or a step of this run leaves there.
     fn may_stay(&self, host: &str) -> BTreeSet<String> {
-        let left = |server: &&ServerPlan| server.host == host && server.ladder.first() == Some(&Rung::Leave);
-        let mut stays: BTreeSet<String> =
-            self.root.servers.iter().filter(left).map(|server| server.id.clone()).collect();
-        stays.extend(self.left_by_children.iter().cloned());
+        let mut stays = self.left_by_plan.get(host).cloned().unwrap_or_default();
         stays.extend(self.engine.left_on(host));
         stays
     }

@@ -55,6 +55,7 @@ pub fn next(state: StepState, event: &EventKind) -> Option<StepState> {
         (Started | Asked, EventKind::StepIntended { .. }) => Intended,
         // A refusal of a request that was adopted after a crash is found by looking, so an answer may be missing.
         (Intended, EventKind::StepAnswered { .. }) => Asked,
+        (Waiting, EventKind::PauseEnded { .. }) => state,
         (Intended | Asked, EventKind::MoveSeen { .. } | EventKind::MoveReleased { .. }) => state,
         (Started | Intended | Asked, EventKind::StepSettled { outcome, .. }) => match outcome {
             Outcome::Done(_) => Done,
@@ -79,6 +80,7 @@ pub fn name(event: &EventKind) -> &'static str {
         EventKind::StepAnswered { .. } => "step_answered",
         EventKind::MoveSeen { .. } => "move_seen",
         EventKind::MoveReleased { .. } => "move_released",
+        EventKind::PauseEnded { .. } => "pause_ended",
         EventKind::StepSettled { .. } => "step_settled",
         EventKind::QueueingStopped { .. } => "queueing_stopped",
         EventKind::Noted { .. } => "noted",

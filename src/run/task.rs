@@ -220,7 +220,11 @@ impl Task {
                         biased;
                         () = self.cx.watch.next(server.unwrap_or_default(), want) => {}
                         // Once only: a run that is stopped already waits for readings like any other.
-                        _ = interrupted.changed(), if !was => {}
+                        _ = interrupted.changed(), if !was => {
+                            // What waited in nova's queue at the last reading may be copied by now.
+                            self.cx.watch.hurry();
+                            self.cx.watch.next(server.unwrap_or_default(), want).await;
+                        }
                     }
                 }
                 Verdict::Pause(pause_ms) => {

@@ -18,14 +18,17 @@ use crate::cloud::{Cloud, CloudError, LiveProgress, Migration, MigrationQuery, M
 const PACE_MIN: Duration = Duration::from_secs(1);
 /// The longest pause: a freed slot should not stay unused for longer.
 const PACE_MAX: Duration = Duration::from_secs(5);
-/// Part of a migration's usual duration to wait between readings. With one more queued behind each running migration a
-/// source is idle only when two end between two readings, so reading more often than they end buys nothing.
-const PACE_SHARE: f64 = 1.0;
+/// The pause while it is not known yet how often migrations end.
+const PACE_FIRST: Duration = Duration::from_secs(2);
+/// Usual time between two ends at one source to wait between readings. With one more queued behind each running migration
+/// a source is idle only when two end between two readings: at this share for a hundredth of the time, and a seventh of
+/// the readings is saved.
+const PACE_SHARE: f64 = 1.15;
 /// How far a `changes-since` reaches back behind the last reading: timestamps are second-granular, and several API
 /// servers' clocks differ a little.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(5);
 /// How long a server row may be wanted before it is read for that alone; within it, wants are served together.
-const BATCH_WANTS: Duration = Duration::from_secs(10);
+const BATCH_WANTS: Duration = Duration::from_secs(15);
 /// A migration running for longer than this has its bytes read.
 const PROGRESS_AFTER: Duration = Duration::from_secs(6);
 /// Nova writes the bytes every 5 s (nova/virt/libvirt/migration.py).
@@ -128,7 +131,7 @@ struct Copying {
 #[derive(Default)]
 struct Pace {
     usual: Option<Duration>,
-    /// When each source last had a migration end, or began to be busy.
+    /// When each source last had a migration end. Its first one says nothing: it began with being scheduled.
     since: HashMap<String, Instant>,
 }
 
@@ -140,7 +143,7 @@ impl Pace {
     }
 
     fn pause(&self) -> Duration {
-        self.usual.map_or(PACE_MIN, |usual| usual.mul_f64(PACE_SHARE).clamp(PACE_MIN, PACE_MAX))
+        self.usual.map_or(PACE_FIRST, |usual| usual.mul_f64(PACE_SHARE).clamp(PACE_MIN, PACE_MAX))
     }
 }
 
@@ -206,7 +209,6 @@ impl Watch {
         let now = Instant::now();
         {
             let mut state = self.lock();
-            state.pace.since.entry(source.to_owned()).or_insert(now);
             let follow = state.follows.entry(server.to_owned()).or_insert_with(|| Follow {
                 source: source.to_owned(),
                 followers: 0,
@@ -237,6 +239,11 @@ impl Watch {
         }
         // The sender lives as long as self, so this cannot fail; if it did, the step would merely look once more.
         let _ = cycles.changed().await;
+    }
+
+    /// The next reading comes without a pause.
+    pub fn hurry(&self) {
+        self.hurry.notify_one();
     }
 
     pub fn seen(&self, server: &str) -> Seen {
@@ -432,8 +439,12 @@ impl State {
             }
             let own = self.migrations.entry(row.server.clone()).or_default();
             let before = own.insert(row.id, row.clone());
-            let news = row.status.is_terminal() && before.is_none_or(|before| !before.status.is_terminal());
-            if let (true, Some(follow)) = (news, follow) {
+            // One that had ended before this run looked says nothing of how long they take now.
+            let ours = |follow: &Follow| self.high_water.get(&follow.source).is_some_and(|newest| row.id > *newest);
+            if row.status.is_terminal()
+                && let Some(follow) = follow
+                && before.map_or_else(|| ours(follow), |before| !before.status.is_terminal())
+            {
                 *ended.entry(follow.source.clone()).or_default() += 1;
             }
         }

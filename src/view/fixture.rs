@@ -525,6 +525,7 @@ fn any_event_kind() -> impl Strategy<Value = EventKind> {
         2 => (any_id(), option::of(hostile()))
             .prop_map(|(step, to)| EventKind::MoveSeen { step, attempt: 1, migration_id: 7, to }),
         1 => any_id().prop_map(|step| EventKind::MoveReleased { step, attempt: 1 }),
+        1 => any_id().prop_map(|step| EventKind::PauseEnded { step }),
         8 => (any_id(), any_outcome()).prop_map(|(step, outcome)| EventKind::StepSettled { step, attempt: 1, outcome }),
         1 => (option::of(any_id()), hostile()).prop_map(|(step, text)| EventKind::Noted { step, text }),
         1 => hostile().prop_map(|by| EventKind::Interrupted { by }),

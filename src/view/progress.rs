@@ -292,7 +292,7 @@ impl Tally {
             }),
             EventKind::MoveReleased { step, .. } => self.change(step, |step| step.released = true),
             EventKind::StepSettled { step, outcome, .. } => self.change(step, |step| step.settle(outcome, event.at)),
-            EventKind::Noted { .. } => {}
+            EventKind::PauseEnded { .. } | EventKind::Noted { .. } => {}
             EventKind::Interrupted { by } => self.interrupted = Some(by.clone()),
             EventKind::RunEnded { ending, leftovers, requests } => {
                 self.requests = self.requests.saturating_add(*requests);

@@ -115,6 +115,7 @@ impl Teller {
                 Told::new(Level::Progress, Tone::Plain, format!("{method}{to}  under way, migration {migration_id}"))
             }
             EventKind::MoveReleased { .. } => Told::detail(format!("{by}copied; its end is still to be seen")),
+            EventKind::PauseEnded { .. } => Told::detail(format!("{by}may be tried again")),
             EventKind::StepSettled { outcome, attempt, .. } => told_outcome(&by, *attempt, step, outcome),
             EventKind::Noted { text, .. } => Told::new(Level::Notable, Tone::Warn, format!("note: {text}")),
             _ => Told::detail(id.to_string()),

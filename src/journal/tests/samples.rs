@@ -249,6 +249,7 @@ pub fn everything() -> Vec<Event> {
         leftovers: leftovers.into_iter().map(leftover).collect(),
         requests: 41,
     });
+    kinds.push(EventKind::PauseEnded { step: id() });
     let rest = kinds.into_iter().zip(2..).map(|(kind, seq)| event(seq, kind));
     std::iter::once(begun("kernel")).chain(rest).collect()
 }

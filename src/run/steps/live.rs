@@ -9,7 +9,9 @@ use tokio::time::Instant;
 
 use super::moving::{self, Row};
 use super::{Asked, Context, Intended, Kind, Trouble, Undo, Verdict};
-use crate::cloud::{Accepted, Ask, Capabilities, Migration, MigrationKind, MigrationStatus, ServerStatus};
+use crate::cloud::{
+    Accepted, Ask, BlockMigration, Capabilities, Migration, MigrationKind, MigrationStatus, ServerStatus,
+};
 use crate::event::{Answer, Done, Intent, Outcome, ServerBefore};
 use crate::plan::{LiveOptions, Rung};
 use crate::run::watch::{Seen, Want};
@@ -178,6 +180,9 @@ fn ended(record: &Migration, asked: &Asked, before: &ServerBefore, seen: &Seen, 
             let warning = late.or_else(|| moving::status_changed(row, before));
             Verdict::Settled(Outcome::Done(Done::Moved { to: to.to_owned(), by: Rung::Live, warning }))
         }
+        (true, None) if record.status.is_failure() && a_second_may_come(asked, judging) => {
+            Verdict::Wait(Want::Migration)
+        }
         (true, None) if record.status.is_failure() => {
             let reason = format!("the live migration ended as {}", record.status);
             // A server must not be moved cold only because a run was stopped while it waited in Nova's queue.
@@ -188,6 +193,14 @@ fn ended(record: &Migration, asked: &Asked, before: &ServerBefore, seen: &Seen, 
         _ if lagging => Verdict::Wait(Want::ServerNow),
         _ => Verdict::Settled(moving::contradiction(row, record.status.as_str())),
     }
+}
+
+/// Below 2.25 a move may take two requests, of which the first leaves a failed record: while the second one, whose answer
+/// was lost, can still make its own, that is not the end of the move.
+fn a_second_may_come(asked: &Asked, judging: &Judging<'_>) -> bool {
+    let lost = !matches!(asked.answer, Some(Answer::Accepted { .. } | Answer::Refused { .. }));
+    let two = judging.options.block_migration == BlockMigration::Auto && !judging.capabilities.block_migration_auto();
+    lost && two && matches!(asked.intent, Intent::Live { .. }) && asked.since_s() < moving::NEVER_ARRIVED_AFTER_S
 }
 
 /// An abort was asked and the migration goes on.

@@ -3,7 +3,7 @@
 use super::fake::{Fake, Fate};
 use super::plan;
 use super::stage::{Death, Mortal, Stage};
-use crate::cloud::{Refusal, ServerStatus, ServiceStatus};
+use crate::cloud::{Migration, MigrationStatus, Refusal, ServerStatus, ServiceStatus};
 use crate::event::{Done, Ending, EventKind, LeftoverKind, Outcome};
 use crate::plan::{Action, Command, Count, Expr, Finish, OnFailure, Plan, Rung, Scope, Template, Wait};
 use crate::run::Stop;
@@ -284,6 +284,29 @@ async fn an_interrupted_run_finishes_what_is_in_flight_and_goes_on_by_the_same_m
     assert_eq!(stage.to_the_end().await.ending, Ending::Done);
     home(&stage);
     assert!(!stage.fake.world().taken.iter().any(|what| what.starts_with("cold")), "{:?}", stage.fake.world().taken);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_left_novas_queue_since_the_last_reading_is_not_withdrawn() {
+    let mut plan = maintained(&[Rung::Live]);
+    plan.drain.limits.queue_ahead = 1;
+    let stage = stage(plan, &["d1", "h1"], &[("s1", "h1"), ("s2", "h1"), ("s3", "h1")]);
+    let (stop, stopped) = tokio::sync::watch::channel(None);
+    let fake = stage.fake.clone();
+    tokio::spawn(async move {
+        let copied = |record: &Migration| record.server == "s2" && record.status == MigrationStatus::Preparing;
+        while !fake.world().migrations.values().any(copied) {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        stop.send_replace(Some(Stop::Finish));
+        std::future::pending::<()>().await;
+    });
+    let journal = Mortal::immortal(&stage.memory, &stage.fake);
+    let ended = stage.process_until(&journal, stopped).await.unwrap();
+    assert_eq!(ended.ending, Ending::Interrupted, "{:?}", stage.outcomes().await);
+    assert_eq!(stage.fake.world().sent, ["disable h1", "live s1", "live s2"].map(str::to_owned));
+    assert_eq!(stage.to_the_end().await.ending, Ending::Done);
+    home(&stage);
 }
 
 #[tokio::test(start_paused = true)]

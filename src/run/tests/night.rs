@@ -143,9 +143,10 @@ impl Night {
         let mut night = Self::on(graph.clone());
         for event in events {
             night.engine.apply(event).map_err(|illegal| format!("replay of {event:?}: {illegal}"))?;
-            night.oracle.sees(event, &night.engine)?;
+            let seen = night.oracle.sees(event, &night.engine);
             night.children += u32::from(matches!(event, EventKind::GraphExtended { .. }));
             night.events.push(event.clone());
+            seen.map_err(|why| format!("replay: {}", night.told_after(&why)))?;
             night.stood.push(standing(&night.engine));
         }
         let retry = night.engine.retryable();
@@ -160,8 +161,9 @@ impl Night {
             let mut next = Vec::new();
             for kind in todo {
                 let follows = self.engine.apply(&kind).map_err(|illegal| format!("{kind:?}: {illegal}"))?;
-                self.oracle.sees(&kind, &self.engine)?;
+                let seen = self.oracle.sees(&kind, &self.engine);
                 self.events.push(kind);
+                seen.map_err(|why| self.told_after(&why))?;
                 self.stood.push(standing(&self.engine));
                 next.extend(follows.iter().filter_map(start_of));
                 effects.extend(follows);
@@ -207,11 +209,7 @@ impl Night {
         let which = choices.of(self.open.len() + self.pauses.len());
         if which >= self.open.len() {
             let step = self.pauses.remove(which - self.open.len());
-            let starts = self.engine.wake(&step);
-            for kind in starts.iter().filter_map(start_of) {
-                self.apply(kind)?;
-            }
-            self.carry_out(starts)?;
+            self.apply(EventKind::PauseEnded { step })?;
             return Ok(true);
         }
         let step = self.open.keys().nth(which).unwrap().clone();
@@ -226,9 +224,11 @@ impl Night {
             }
         }
         let closed = self.engine.closed();
-        self.oracle
-            .at_the_end(closed)
-            .map_err(|why| format!("{why}, after\n{}", self.events.iter().map(line).collect::<String>()))
+        self.oracle.at_the_end(closed).map_err(|why| self.told_after(&why))
+    }
+
+    fn told_after(&self, why: &str) -> String {
+        format!("{why}, after\n{}", self.events.iter().map(line).collect::<String>())
     }
 
     pub(super) fn all_done(&self) -> bool {

@@ -1,6 +1,6 @@
 //! What must be true of a night, told from its events alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::compile::{Graph, Step, StepId, StepKind};
 use crate::event::{Done, EventKind, Outcome};
@@ -24,6 +24,9 @@ struct Known {
     attempt: u32,
     /// The newest attempt has given its slot back: also one whose outcome was never seen, and that is looked at again.
     released: bool,
+    /// Its end was not seen: it may be under way.
+    unseen: Option<Rung>,
+    was_done: bool,
 }
 
 /// What must be true, told from the events alone.
@@ -34,6 +37,17 @@ pub(super) struct Oracle {
     closed: bool,
     /// Servers this run stopped and has not started again, by host and server.
     pub off: BTreeMap<(String, String), bool>,
+    /// What this process has seen itself of each host; where a command was under way it need not look.
+    looked: BTreeSet<(String, &'static str)>,
+}
+
+fn look_of(kind: &StepKind) -> Option<&'static str> {
+    match kind {
+        StepKind::Disable => Some("disable"),
+        StepKind::List => Some("list"),
+        StepKind::Empty => Some("empty"),
+        _ => None,
+    }
 }
 
 impl Oracle {
@@ -44,6 +58,7 @@ impl Oracle {
             on_failure: graph.plan.on_failure,
             closed: false,
             off: BTreeMap::new(),
+            looked: BTreeSet::new(),
         };
         oracle.add(&graph.steps);
         oracle
@@ -57,6 +72,8 @@ impl Oracle {
                 stands: Stands::Waiting,
                 attempt: 0,
                 released: false,
+                unseen: None,
+                was_done: false,
             };
             self.steps.insert(step.id.clone(), known);
         }
@@ -89,6 +106,7 @@ impl Oracle {
 
     fn resumed(&mut self, retry: &[StepId], engine: &Engine) -> Result<(), String> {
         self.closed = false;
+        let mut at_work = BTreeSet::new();
         for id in retry {
             let known = self.steps.get_mut(id).unwrap();
             if known.stands != Stands::Failed {
@@ -97,22 +115,34 @@ impl Oracle {
             let asked = engine.node(id).unwrap().state == StepState::Asked;
             let rung = engine.node(id).unwrap().rung();
             known.stands = if asked { Stands::InFlight { rung, asked } } else { Stands::Waiting };
+            known.unseen = None;
         }
+        self.looked.clear();
+        for known in self.in_flight() {
+            if let (StepKind::Command { .. } | StepKind::Wait { .. }, Stands::InFlight { asked: true, .. }) =
+                (&known.step.kind, &known.stands)
+            {
+                let looks = ["disable", "list", "empty"].map(|look| (known.step.host.clone(), look));
+                at_work.extend(looks);
+            }
+        }
+        self.looked.append(&mut at_work);
         for known in self.steps.values_mut() {
             if matches!(known.stands, Stands::InFlight { asked: false, .. }) {
                 known.stands = Stands::Waiting;
             }
         }
-        self.follow_restops(engine)
+        self.follow_restops(engine, true)
     }
 
     /// Going on with a host that was given up, the servers started on the way out are stopped anew and the host is
-    /// seen empty anew; nothing else that is done is ever done again.
-    fn follow_restops(&mut self, engine: &Engine) -> Result<(), String> {
+    /// seen empty anew; a resume looks at hosts anew; nothing else that is done is ever done again.
+    fn follow_restops(&mut self, engine: &Engine, resumed: bool) -> Result<(), String> {
         for known in self.steps.values_mut() {
             let Stands::Done(done) = &known.stands else { continue };
             let waits = engine.node(&known.step.id).unwrap().state == StepState::Waiting;
             let may = matches!(known.step.kind, StepKind::Empty)
+                || (resumed && matches!(known.step.kind, StepKind::Disable | StepKind::List))
                 || matches!((&known.step.kind, done), (StepKind::Start { .. }, _))
                 || matches!((&known.step.kind, done), (StepKind::Move { .. }, Done::Stopped));
             if waits && !may {
@@ -164,6 +194,7 @@ impl Oracle {
                     return wrong("on the way out of a host that still has a way in".to_owned());
                 }
             }
+            StepKind::Disable if known.was_done => {}
             StepKind::Disable => self.wave_begins(id, wave)?,
             _ if missing.is_some() => return wrong(format!("before {}", missing.unwrap())),
             _ => {}
@@ -187,6 +218,11 @@ impl Oracle {
                 let runs_again = self.off.iter().find(|((on, _), off)| *on == host && !**off);
                 if let (Some(((_, server), _)), false) = (runs_again, enable) {
                     return wrong(format!("while {server} runs on the host"));
+                }
+                let unseen =
+                    ["disable", "list", "empty"].into_iter().find(|look| !self.looked.contains(&(host.clone(), *look)));
+                if let (Some(look), false) = (unseen, enable) {
+                    return wrong(format!("and this process has not done {look}"));
                 }
             }
             _ => {}
@@ -220,8 +256,11 @@ impl Oracle {
         let mut servers = Vec::new();
         let mut held = 0;
         let mut sources: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
-        for known in self.in_flight() {
-            let Stands::InFlight { rung, .. } = known.stands else { continue };
+        for known in self.steps.values() {
+            let rung = match known.stands {
+                Stands::InFlight { rung, .. } => rung,
+                _ => known.unseen,
+            };
             let (StepKind::Move { server, .. }, Some(rung)) = (&known.step.kind, rung) else { continue };
             if rung == Rung::Leave {
                 continue;
@@ -252,8 +291,13 @@ impl Oracle {
     fn settled(&mut self, id: &StepId, outcome: &Outcome, engine: &Engine) -> Result<(), String> {
         let known = self.steps.get_mut(id).unwrap();
         let host = known.step.host.clone();
+        if let (Outcome::Unknown { .. }, Stands::InFlight { rung, .. }) = (outcome, &known.stands) {
+            known.unseen = *rung;
+        }
         known.stands = match outcome {
             Outcome::Done(done) => {
+                known.was_done = true;
+                self.looked.extend(look_of(&known.step.kind).map(|look| (host.clone(), look)));
                 match (&known.step.kind, done) {
                     (StepKind::Move { server, .. }, Done::Stopped) => {
                         self.off.insert((host, server.clone()), true);
@@ -275,7 +319,7 @@ impl Oracle {
             Outcome::Retryable { .. } if engine.node(id).unwrap().state == StepState::Failed => Stands::Failed,
             Outcome::Retryable { .. } => Stands::Waiting,
         };
-        self.follow_restops(engine)
+        self.follow_restops(engine, false)
     }
 
     /// Something it needs has failed for good. A disable asks for its wave, and a start always comes.
@@ -287,14 +331,42 @@ impl Oracle {
         // A host that is gone on with may fail to be emptied although what came after that is done.
         let for_an_empty_host =
             matches!(known.step.kind, StepKind::Command { .. } | StepKind::Wait { .. } | StepKind::Enable);
+        let is_lost = |other: &Known| {
+            other.stands == Stands::Failed || (other.stands == Stands::Waiting && self.hopeless(&other.step.id))
+        };
         let never_empty = self.on_host(&known.step.host).any(|other| {
-            matches!(other.step.kind, StepKind::Move { .. } | StepKind::Empty) && other.stands == Stands::Failed
+            let looks = matches!(other.step.kind, StepKind::Disable | StepKind::List);
+            let empties = looks || matches!(other.step.kind, StepKind::Move { .. } | StepKind::Empty);
+            let awaited = if for_an_empty_host { empties } else { looks };
+            awaited && other.step.id != *id && is_lost(other)
         });
-        (for_an_empty_host && never_empty)
+        let wave_lost = matches!(known.step.kind, StepKind::Move { .. })
+            && self.steps.values().any(|other| {
+                matches!(other.step.kind, StepKind::Disable) && other.step.wave == known.step.wave && is_lost(other)
+            });
+        let awaits = for_an_empty_host || matches!(known.step.kind, StepKind::Move { .. });
+        (awaits && never_empty)
+            || wave_lost
+            || self.has_no_room(known)
             || known.needs.iter().any(|need| {
                 let stands = &self.steps[need].stands;
                 *stands == Stands::Failed || (*stands == Stands::Waiting && self.hopeless(need))
             })
+    }
+
+    /// It waits for a slot that a move holds whose end was never seen.
+    fn has_no_room(&self, known: &Known) -> bool {
+        let StepKind::Move { server, .. } = &known.step.kind else { return false };
+        let holds = |other: &&Known| other.unseen.is_some_and(|rung| rung != Rung::Leave);
+        let mut held = 0;
+        for other in self.steps.values().filter(holds) {
+            let of_it = matches!(&other.step.kind, StepKind::Move { server: own, .. } if own == server);
+            held += u32::from(!other.released);
+            if of_it || (!other.released && (other.step.host == known.step.host || self.limits.destination.is_some())) {
+                return true;
+            }
+        }
+        held >= self.limits.cloud
     }
 
     /// Nothing happens any more.

@@ -11,7 +11,7 @@ use crate::run::engine::Engine;
 fn nights() -> ProptestConfig {
     let mut config = ProptestConfig::default();
     if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = 100;
+        config.cases = 300;
     }
     if std::env::var_os("PROPTEST_RNG_SEED").is_none() {
         config.rng_seed = RngSeed::Fixed(20_261_123);

@@ -34,6 +34,7 @@ fn about(step: &StepId, attempt: u32) -> Vec<EventKind> {
         EventKind::StepAnswered { step: step.clone(), attempt, answer: Answer::Accepted { request_id: None } },
         EventKind::MoveSeen { step: step.clone(), attempt, migration_id: 1, to: Some("d1".to_owned()) },
         EventKind::MoveReleased { step: step.clone(), attempt },
+        EventKind::PauseEnded { step: step.clone() },
         settled(Outcome::Done(done(&of.kind, None))),
         settled(Outcome::Done(Done::Started)),
         settled(retryable(None)),
@@ -88,10 +89,7 @@ proptest! {
         for event in &events {
             // What cannot follow is refused; the next event must still be taken or refused in its own right.
             let _refused = engine.apply(event);
-            let _ending = (engine.ending(), engine.in_flight(), engine.paused(), engine.retryable());
-            for step in &graph.steps {
-                engine.wake(&step.id);
-            }
+            let _ending = (engine.ending(), engine.in_flight(), engine.retryable());
         }
     }
 }
@@ -107,6 +105,7 @@ fn transitions() {
                 (EventKind::StepStarted { .. }, Waiting) => Some(Started),
                 (EventKind::StepIntended { .. }, Started | Asked) => Some(Intended),
                 (EventKind::StepAnswered { .. }, Intended) => Some(Asked),
+                (EventKind::PauseEnded { .. }, Waiting) => Some(Waiting),
                 (EventKind::MoveSeen { .. } | EventKind::MoveReleased { .. }, Intended | Asked) => Some(from),
                 (EventKind::StepSettled { outcome, .. }, Started | Intended | Asked) => Some(match outcome {
                     Outcome::Done(_) => Done,

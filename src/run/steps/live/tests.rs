@@ -105,10 +105,28 @@ fn a_terminal_record_is_judged_by_the_servers_own_row() {
 fn a_row_read_before_the_record_ended_proves_nothing() {
     let mut old = seen(on("d1"), of(MigrationStatus::Completed));
     old.server_as_of = Some(ago(5));
-    assert_eq!(verdict(&asked(intent(), accepted(), 30), &old, Some(4)), Verdict::Wait(Want::Server));
+    assert_eq!(verdict(&asked(intent(), accepted(), 30), &old, Some(4)), Verdict::Wait(Want::ServerAfter));
     // On the destination while the record still runs: the record decides.
     let early = seen(on("d1"), of(MigrationStatus::Running));
     assert_eq!(word(&verdict(&asked(intent(), accepted(), 30), &early, None)), "wait");
+}
+
+#[test]
+fn below_2_25_a_failed_record_may_be_the_first_requests() {
+    let late = moving::NEVER_ARRIVED_AFTER_S;
+    let rows = [
+        (LOST(), 5, 24, "wait"),
+        (None, 5, 24, "wait"),
+        (LOST(), late, 24, "next rung"),
+        (accepted(), 5, 24, "next rung"),
+        (LOST(), 5, 25, "next rung"),
+    ];
+    for (answer, since_s, minor, expected) in rows {
+        let told = format!("{answer:?} {since_s} s ago at 2.{minor}");
+        let failed = seen(on("h1"), of(MigrationStatus::Error));
+        let found = judged(&asked(intent(), answer, since_s), &failed, Some(0), false, minor);
+        assert_eq!(word(&found), expected, "{told}: {found:?}");
+    }
 }
 
 #[test]
