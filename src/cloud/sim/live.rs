@@ -16,6 +16,7 @@ const PROGRESS_TIMEOUT_MS: u64 = 150_000;
 const NEVER_CONVERGES_MIB_PER_S: f64 = 1_000_000.0;
 /// Before a switch to post-copy is tried again that came while disks were copied.
 const POST_COPY_AGAIN_MS: u64 = 2_000;
+const ABORT_EVENT: &str = "compute_live_migration_abort";
 /// Bytes a second that a forecast reckons with, to choose a moment well within a copy; MiB.
 const FORECAST_MIB_PER_S: u64 = 1_000;
 
@@ -38,7 +39,13 @@ impl World {
         let Some(source) = self.host_of(server) else {
             return Decision { result: Err(Unfit::no_valid_host()), took_ms };
         };
-        let unfit = |class, text: String| Unfit { event: "conductor_live_migrate_instance", class, text, fatal: false };
+        let unfit = |class, text: String| Unfit {
+            event: "conductor_live_migrate_instance",
+            class,
+            text,
+            fatal: false,
+            tried: false,
+        };
         let name = &self.hosts[source].name;
         if !self.hosts[source].is_up() {
             let text = format!("Compute service of {name} is unavailable at this time.");
@@ -56,7 +63,7 @@ impl World {
         let mut last = None;
         loop {
             let Some(dest) = self.schedule(server, wanted, &tried) else {
-                // Every host that would do was tried: the words that count are those of the last one.
+                let last = last.map(|last: Unfit| Unfit { tried: true, ..last });
                 return Decision { result: Err(last.unwrap_or_else(Unfit::no_valid_host)), took_ms };
             };
             if !self.hosts[dest].alive || !self.hosts[source].alive {
@@ -84,7 +91,7 @@ impl World {
     ) -> Result<(), Unfit> {
         let unfit = |class, text: String| {
             let event = "compute_check_can_live_migrate_destination";
-            Err(Unfit { event, class, text, fatal: false })
+            Err(Unfit { event, class, text, fatal: false, tried: false })
         };
         let (from, to) = (&self.hosts[source], &self.hosts[dest]);
         if !to.alive {
@@ -98,7 +105,7 @@ impl World {
             // An unexpected error of the conductor's until 2026.1 (release note bug-2044235).
             let text = "Timed out waiting for a reply to message ID".to_owned();
             let event = "compute_check_can_live_migrate_source";
-            return Err(Unfit { event, class: "MessagingTimeout", text, fatal: !self.release.has(101) });
+            return Err(Unfit { event, class: "MessagingTimeout", text, fatal: !self.release.does(101), tried: false });
         }
         let kind = |host: &super::services::HostState| host.hypervisors.first().map(|it| (it.kind.clone(), it.version));
         if let (Some((a, old)), Some((b, new))) = (kind(from), kind(to)) {
@@ -131,7 +138,7 @@ impl World {
         if self.breaks_group(server, dest) {
             let text = "Anti-affinity instance group policy was violated".to_owned();
             let event = "compute_check_can_live_migrate_destination";
-            return Err(Unfit { event, class: "MigrationError", text, fatal: true });
+            return Err(Unfit { event, class: "MigrationError", text, fatal: true, tried: false });
         }
         if fate == Some(Fate::PrecheckFails) {
             let text = "Migration pre-check error: Unacceptable CPU info: CPU doesn't have compatibility.".to_owned();
@@ -232,8 +239,7 @@ impl World {
             self.rollback(id, MigrationStatus::Cancelled);
             return;
         }
-        let pre_fails = fate == Some(Fate::Fails) && self.draw("pre-live-fails", server).chance(0.3);
-        if !self.hosts[dest].alive || pre_fails {
+        if !self.hosts[dest].alive || fate == Some(Fate::FailsPreparing) {
             let text = format!("Binding failed for port of instance on host {}", self.hosts[dest].name);
             self.say(server, request.as_deref(), "compute_pre_live_migration", "PortBindingFailed", &text);
             self.set_phase(id, Phase::Failing);
@@ -284,7 +290,7 @@ impl World {
         if let Some(timeout_ms) = timeout_ms {
             self.step_after(timeout_ms, id, Step::LiveTimeout);
         }
-        if self.release.has(39) || fate != Some(Fate::Stalls) {
+        if self.release.does(39) || fate != Some(Fate::Stalls) {
             return;
         }
         self.step_after(PROGRESS_TIMEOUT_MS, id, Step::LiveTimeout);
@@ -306,10 +312,13 @@ impl World {
     /// The hypervisor gives up a copy.
     fn live_breaks(&mut self, id: u64) {
         let Some(own) = self.moves.get(&id) else { return };
-        let (server, fate, request) = (own.server, own.fate, own.request.clone());
+        let (server, source, fate) = (own.server, own.source, own.fate);
+        if self.hosts[source].hung && self.waits_for(source, Due::Move(id, Step::LiveHalfWay)) {
+            return;
+        }
         self.cut_copy(id);
+        // No event tells of it: `compute_live_migration` was over when the migration was queued.
         let text = "internal error: qemu unexpectedly closed the monitor".to_owned();
-        self.say(server, request.as_deref(), "compute_live_migration", "libvirtError", &text);
         if fate == Some(Fate::ErrorsOnSource) {
             self.mark(id, MigrationStatus::Error);
             let after = self.rpc(server);
@@ -396,8 +405,12 @@ impl World {
         if !matches!(own.phase, Phase::Copying | Phase::PostCopy) {
             return;
         }
-        let server = own.server;
+        let (server, source) = (own.server, own.source);
         let Some(dest) = own.dest else { return };
+        // The copy itself is the hypervisor's, and goes on without its nova-compute.
+        if self.hosts[source].hung && self.waits_for(source, Due::Move(id, Step::LiveCopied)) {
+            return;
+        }
         self.set_phase(id, Phase::Switching);
         let post_ms = self.span("post", server, self.habits.post_ms);
         if !self.hosts[dest].alive {
@@ -428,10 +441,16 @@ impl World {
         if fate == Some(Fate::ErrorsOnDest) {
             let text = "Timed out waiting for a reply from neutron".to_owned();
             self.say(server, request.as_deref(), "compute_post_live_migration_at_destination", "Timeout", &text);
-            self.edit(server, |row| row.host = Some(name));
+            // One save, and the source hears of it (`post_live_migration_at_destination`, its `finally`).
+            self.edit(server, |row| {
+                row.host = Some(name);
+                row.task_state = None;
+                "error".clone_into(&mut row.vm_state);
+                row.fault = Some(text);
+            });
             self.set_phase(id, Phase::Failing);
-            self.mark(id, MigrationStatus::Error);
-            self.error_row_now(id, &text);
+            let after = self.rpc(server);
+            self.step_after(after, id, Step::EndsOnDest);
             return;
         }
         let running = self.servers[server].running;
@@ -451,7 +470,7 @@ impl World {
     }
 
     /// The destination's nova-compute did not answer: the source writes the host itself, and gives up (from 2023.1; before,
-    /// the row is left on the source).
+    /// the record is completed all the same, and the row left on the source until the destination is back).
     pub(super) fn live_post_timeout(&mut self, id: u64) {
         if self.phase(id) != Some(Phase::Switching) {
             return;
@@ -459,19 +478,26 @@ impl World {
         let Some((server, source, dest)) = self.ends(id) else { return };
         let Some(dest) = dest else { return };
         let on_dest = self.host_of(server) == Some(dest);
-        if self.hosts[dest].alive || on_dest || !self.hosts[source].alive {
+        let completed = self.records.get(&id).is_some_and(|record| record.now.status == MigrationStatus::Completed);
+        if self.hosts[dest].alive || on_dest || completed || !self.hosts[source].alive {
             return;
         }
-        self.set_phase(id, Phase::Failing);
-        self.mark(id, MigrationStatus::Error);
-        if self.release.has(95) {
-            let name = self.hosts[dest].name.clone();
-            self.edit(server, |row| {
-                row.host = Some(name);
-                row.task_state = None;
-            });
+        if !self.release.does(95) {
+            // Only logged (`_post_live_migration`); the destination does its part when it is back.
+            self.mark(id, MigrationStatus::Completed);
+            return;
         }
         let text = "Timed out waiting for a reply to message ID".to_owned();
+        let request = self.moves.get(&id).and_then(|own| own.request.clone());
+        let event = "compute_post_live_migration_at_destination";
+        self.say(server, request.as_deref(), event, "MessagingTimeout", &text);
+        self.set_phase(id, Phase::Failing);
+        self.mark(id, MigrationStatus::Error);
+        let name = self.hosts[dest].name.clone();
+        self.edit(server, |row| {
+            row.host = Some(name);
+            row.task_state = None;
+        });
         self.step_after(60, id, Step::ErrorRow { text, idle: true });
     }
 
@@ -489,15 +515,16 @@ impl World {
         }
     }
 
-    fn error_row_now(&mut self, id: u64, text: &str) {
-        self.step(id, Step::ErrorRow { text: text.to_owned(), idle: true });
-    }
-
     // ---- withdrawn ----------------------------------------------------------------------------------------------
 
-    pub(super) fn abort_arrives(&mut self, id: u64, obeyed: bool) {
-        let Some((server, source, _)) = self.ends(id) else { return };
-        if self.waits_for(source, Due::Move(id, Step::AbortArrives { obeyed })) {
+    pub(super) fn abort_arrives(&mut self, id: u64, server: ServerId, obeyed: bool, request: Option<&str>) {
+        let request = request.map(str::to_owned);
+        let Some((_, source, _)) = self.ends(id) else {
+            self.abort_fails(id, server, request.as_deref());
+            return;
+        };
+        let step = Step::AbortArrives { server, obeyed, request: request.clone() };
+        if self.waits_for(source, Due::Move(id, step)) {
             return;
         }
         match self.phase(id) {
@@ -517,8 +544,23 @@ impl World {
                 self.cut_copy(id);
                 self.rollback(id, MigrationStatus::Cancelled);
             }
-            _ => {}
+            Some(Phase::Copying) => {
+                let text = "internal error: the migration job was not aborted";
+                self.say(server, request.as_deref(), ABORT_EVENT, "libvirtError", text);
+            }
+            _ => self.abort_fails(id, server, request.as_deref()),
         }
+    }
+
+    /// It is over, or on the destination already (compute/manager.py `live_migration_abort`).
+    fn abort_fails(&mut self, id: u64, server: ServerId, request: Option<&str>) {
+        let status = self.records.get(&id).map(|record| record.now.status.to_string()).unwrap_or_default();
+        let instance = &self.servers[server].row.now.id;
+        let text = format!(
+            "Migration {id} state of instance {instance} is {status}. Cannot abort live migration while the migration is \
+             in this state."
+        );
+        self.say(server, request, ABORT_EVENT, "InvalidMigrationState", &text);
     }
 
     // ---- dead hosts ---------------------------------------------------------------------------------------------

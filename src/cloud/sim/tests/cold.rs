@@ -72,7 +72,7 @@ async fn a_revert_says_reverted_long_before_the_guest_is_back() {
 async fn failures_end_where_nova_leaves_them() {
     for (fate, end, runs) in [
         (Fate::NoValidHostLate, vec!["RESIZE resize_prep h1 error", "ACTIVE - h1 error"], true),
-        (Fate::Fails, vec!["RESIZE resize_prep h1 error>h2", "ACTIVE - h1 error>h2"], true),
+        (Fate::Fails, vec!["RESIZE resize_migrating h1 error>h2", "ACTIVE - h1 error>h2"], true),
         (
             Fate::ErrorsOnSource,
             vec!["RESIZE resize_migrating h1 error>h2", "ERROR resize_migrating h1 error>h2", "ERROR - h1 error>h2"],
@@ -80,7 +80,7 @@ async fn failures_end_where_nova_leaves_them() {
         ),
         (
             Fate::ErrorsOnDest,
-            vec!["RESIZE resize_finish h2 error>h2", "ERROR resize_finish h2 error>h2", "ERROR - h2 error>h2"],
+            vec!["ERROR resize_finish h2 post-migrating>h2", "ERROR resize_finish h2 error>h2", "ERROR - h2 error>h2"],
             false,
         ),
     ] {
