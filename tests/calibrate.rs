@@ -6,7 +6,7 @@
 //! folder that holds `btrplace-migrations/g5k-50-plans` (JSON), `g5k-50-measured/1` to `4` (CSV) and
 //! `g5k-50-topology-simgrid.xml`. `benches/calibrate` runs this.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test without its data has failed")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test without its data has failed")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

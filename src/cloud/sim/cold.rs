@@ -195,7 +195,7 @@ impl World {
             self.guest(server, true);
         }
         self.mark(id, MigrationStatus::Finished);
-        let after = self.rpc(server);
+        let after = self.follows(server);
         self.step_after(after, id, Step::ColdVerify);
     }
 
@@ -275,7 +275,7 @@ impl World {
             return;
         }
         self.mark(id, MigrationStatus::Confirmed);
-        let after = self.rpc(server);
+        let after = self.follows(server);
         self.step_after(after, id, Step::ConfirmedRow);
     }
 

@@ -18,6 +18,10 @@ impl Script {
         Self(entries.into_iter().map(|entry| (entry, 0)).collect())
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn moments(&self) -> Vec<(u64, Happening)> {
         let moment = |(entry, _): &(Scripted, u32)| match entry {
             Scripted::At { at_ms, happens } => Some((*at_ms, happens.clone())),
@@ -93,9 +97,14 @@ pub(super) fn pick<T: Copy>(draw: Draw, of: &[(f64, T)]) -> Option<T> {
 
 impl World {
     pub(super) fn request_fate(&mut self, ask: &Ask) -> Option<Fate> {
-        let names = self.names(ask);
-        let scripted = self.script.ask(super::api::kind_of(ask), &names);
-        let subject = names.first().map(String::as_str).unwrap_or_default();
+        let scripted = match self.script.is_empty() {
+            true => None,
+            false => {
+                let names = self.names(ask);
+                self.script.ask(super::api::kind_of(ask), &names)
+            }
+        };
+        let subject = ask.server().unwrap_or_default();
         let draw = self.draws.next(&["request", super::word(ask), subject]);
         let chances = &self.chances;
         let of = [
@@ -106,7 +115,16 @@ impl World {
             (chances.rate_limited, Fate::RateLimited),
             (chances.slow, Fate::Slow),
         ];
+        if self.is_out() {
+            // A proxy answers 503, which tells nothing; or nobody answers at all.
+            let lost = self.draws.next(&["out"]).chance(0.5);
+            return Some(if lost { Fate::LostBefore } else { Fate::Unreachable });
+        }
         scripted.or_else(|| pick(draw, &of))
+    }
+
+    pub(super) fn is_out(&self) -> bool {
+        self.now_ms < self.outage_until_ms
     }
 
     pub(super) fn reading_fate(&mut self, kind: ReadKind) -> Option<ReadFate> {
@@ -124,14 +142,11 @@ impl World {
             let for_ms = self.draws.next(&["outage-for"]).between(self.habits.outage_ms);
             self.outage(for_ms);
         }
-        if self.now_ms < self.outage_until_ms {
-            return Some(ReadFate::Unreachable);
-        }
         scripted.or(by_chance)
     }
 
     pub(super) fn outage(&mut self, for_ms: u64) {
-        self.outage_until_ms = self.outage_until_ms.max(self.now_ms + for_ms);
-        self.other(|| format!("no reading is answered for {for_ms} ms"));
+        self.outage_until_ms = self.outage_until_ms.max(self.now_ms.saturating_add(for_ms));
+        self.other(|| format!("the API answers nothing for {for_ms} ms"));
     }
 }

@@ -30,6 +30,7 @@ impl Faults {
                 live_precheck_fails: 0.01,
                 live_fails: 0.005,
                 live_stalls: 0.003,
+                lags: 0.01,
                 live_no_valid_host: 0.002,
                 cold_rolls_back: 0.01,
                 cold_errors: 0.002,
@@ -60,6 +61,8 @@ impl Faults {
                 live_fails: 0.03,
                 live_errors: 0.01,
                 live_stalls: 0.02,
+                live_inverts: 0.002,
+                lags: 0.05,
                 abort_ignored: 0.2,
                 cold_no_valid_host: 0.02,
                 cold_rolls_back: 0.03,
@@ -96,7 +99,7 @@ pub struct Chances {
     pub rate_limited: f64,
     /// A request or reading takes seconds instead of milliseconds (`Habits::slow_ms`).
     pub slow: f64,
-    /// A reading is the first of an outage: until it is over (`Habits::outage_ms`) every reading fails.
+    /// A reading is the first of an outage of the API (`Habits::outage_ms`).
     pub outage: f64,
     /// A reading comes from a database replica that lags (`Habits::stale_ms`).
     pub stale: f64,
@@ -110,6 +113,11 @@ pub struct Chances {
     pub live_errors: f64,
     /// A live migration never converges: it ends only when it is aborted or its completion timeout is over.
     pub live_stalls: f64,
+    /// A live migration whose record says `completed` while its server stays MIGRATING on the source for good, its guest
+    /// on the destination: seen in the field, and for a person to untangle.
+    pub live_inverts: f64,
+    /// Row and record follow one another only after `Habits::lag_ms` instead of at once.
+    pub lags: f64,
     /// The hypervisor does not obey an abort.
     pub abort_ignored: f64,
     /// The scheduler finds no host for a cold migration although there is one.
@@ -242,6 +250,8 @@ pub enum Fate {
     ErrorsOnDest,
     /// A live migration that never converges.
     Stalls,
+    /// A live migration whose record is completed and whose server never follows.
+    Inverts,
     /// A live migration that goes over to post-copy.
     PostCopy,
     /// An abort, stop or start that is accepted and comes to nothing.
@@ -329,7 +339,8 @@ pub enum Happening {
         host: String,
         like: String,
     },
-    /// No reading is answered for so long.
+    /// The API answers nothing for so long: readings fail once their attempts are used up, requests are lost or find
+    /// no connection.
     Outage {
         for_ms: u64,
     },

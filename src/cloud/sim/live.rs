@@ -1,12 +1,12 @@
 //! Live migration: `accepted → queued → preparing → running (→ post-copy) → completed`, and every way it fails. The order
 //! in which row and record change is Nova's (compute/manager.py, conductor/tasks/live_migrate.py), release by release.
 
+use super::checks::Decision;
 use super::faults::Fate;
-use super::moves::{Keep, Move, Phase, Step};
+use super::moves::{Keep, Phase, Step};
 use super::network::{Force, Guest};
-use super::scheduler::Unfit;
 use super::world::{Due, HostId, ServerId, World};
-use crate::cloud::{BlockMigration, MigrationKind, MigrationStatus, ServiceState};
+use crate::cloud::{MigrationKind, MigrationStatus};
 
 /// `rpc_response_timeout` (conf/rpc): how long one of Nova's services waits for another that is dead.
 pub(super) const RPC_TIMEOUT_MS: u64 = 60_000;
@@ -20,133 +20,7 @@ const ABORT_EVENT: &str = "compute_live_migration_abort";
 /// Bytes a second that a forecast reckons with, to choose a moment well within a copy; MiB.
 const FORECAST_MIB_PER_S: u64 = 1_000;
 
-/// A destination, or why there is none, and how long that took to find out.
-pub(super) struct Decision {
-    pub result: Result<HostId, Unfit>,
-    pub took_ms: u64,
-}
-
 impl World {
-    /// Conductor, scheduler and pre-checks: one host after the other until one will do.
-    pub(super) fn decide_live(
-        &mut self,
-        server: ServerId,
-        wanted: Option<HostId>,
-        block: BlockMigration,
-        fate: Option<Fate>,
-    ) -> Decision {
-        let mut took_ms = self.span("schedule", server, self.habits.schedule_ms);
-        let Some(source) = self.host_of(server) else {
-            return Decision { result: Err(Unfit::no_valid_host()), took_ms };
-        };
-        let unfit = |class, text: String| Unfit {
-            event: "conductor_live_migrate_instance",
-            class,
-            text,
-            fatal: false,
-            tried: false,
-        };
-        let name = &self.hosts[source].name;
-        if !self.hosts[source].is_up() {
-            let text = format!("Compute service of {name} is unavailable at this time.");
-            return Decision { result: Err(unfit("ComputeServiceUnavailable", text)), took_ms };
-        }
-        if wanted == Some(source) {
-            let id = &self.servers[server].row.now.id;
-            let text = format!("Unable to migrate instance ({id}) to current host ({name}).");
-            return Decision { result: Err(unfit("UnableToMigrateToSelf", text)), took_ms };
-        }
-        if fate == Some(Fate::NoValidHostLate) {
-            return Decision { result: Err(Unfit::no_valid_host()), took_ms };
-        }
-        let mut tried = Vec::new();
-        let mut last = None;
-        loop {
-            let Some(dest) = self.schedule(server, wanted, &tried) else {
-                let last = last.map(|last: Unfit| Unfit { tried: true, ..last });
-                return Decision { result: Err(last.unwrap_or_else(Unfit::no_valid_host)), took_ms };
-            };
-            if !self.hosts[dest].alive || !self.hosts[source].alive {
-                took_ms += RPC_TIMEOUT_MS;
-            }
-            match self.check_live(server, source, dest, block, fate) {
-                Ok(()) => return Decision { result: Ok(dest), took_ms },
-                Err(unfit) if unfit.fatal => return Decision { result: Err(unfit), took_ms },
-                Err(unfit) => {
-                    last = Some(unfit);
-                    tried.push(dest);
-                    took_ms += self.rpc(server);
-                }
-            }
-        }
-    }
-
-    fn check_live(
-        &self,
-        server: ServerId,
-        source: HostId,
-        dest: HostId,
-        block: BlockMigration,
-        fate: Option<Fate>,
-    ) -> Result<(), Unfit> {
-        let unfit = |class, text: String| {
-            let event = "compute_check_can_live_migrate_destination";
-            Err(Unfit { event, class, text, fatal: false, tried: false })
-        };
-        let (from, to) = (&self.hosts[source], &self.hosts[dest]);
-        if !to.alive {
-            let text = format!(
-                "Migration pre-check error: Timeout while checking if we can live migrate to host: {}",
-                to.name
-            );
-            return unfit("MigrationPreCheckError", text);
-        }
-        if !from.alive {
-            // An unexpected error of the conductor's until 2026.1 (release note bug-2044235).
-            let text = "Timed out waiting for a reply to message ID".to_owned();
-            let event = "compute_check_can_live_migrate_source";
-            return Err(Unfit { event, class: "MessagingTimeout", text, fatal: !self.release.does(101), tried: false });
-        }
-        let kind = |host: &super::services::HostState| host.hypervisors.first().map(|it| (it.kind.clone(), it.version));
-        if let (Some((a, old)), Some((b, new))) = (kind(from), kind(to)) {
-            if a != b {
-                return unfit("InvalidHypervisorType", "The supplied hypervisor type of is invalid.".to_owned());
-            }
-            if old.zip(new).is_some_and(|(old, new)| new < old) {
-                let text = "The instance requires a newer hypervisor version than has been provided.".to_owned();
-                return unfit("DestinationHypervisorTooOld", text);
-            }
-        }
-        let row = &self.servers[server].row.now;
-        let has_disks = row.local_disk_gib() > 0 || row.flavor.swap_mib > 0;
-        let path = format!("/var/lib/nova/instances of {}", to.name);
-        match block {
-            BlockMigration::Never if has_disks && !self.habits.shared_storage => {
-                let text = format!(
-                    "{path} is not on shared storage: Shared storage live-migration requires either shared storage or \
-                     boot-from-volume with no local disks."
-                );
-                return unfit("InvalidSharedStorage", text);
-            }
-            BlockMigration::Always if self.habits.shared_storage || !has_disks => {
-                let text =
-                    format!("{path} is not on local storage: Block migration can not be used with shared storage.");
-                return unfit("InvalidLocalStorage", text);
-            }
-            _ => {}
-        }
-        if self.breaks_group(server, dest) {
-            let text = "Anti-affinity instance group policy was violated".to_owned();
-            let event = "compute_check_can_live_migrate_destination";
-            return Err(Unfit { event, class: "MigrationError", text, fatal: true, tried: false });
-        }
-        if fate == Some(Fate::PrecheckFails) {
-            let text = "Migration pre-check error: Unacceptable CPU info: CPU doesn't have compatibility.".to_owned();
-            return unfit("MigrationPreCheckError", text);
-        }
-        Ok(())
-    }
-
     /// The conductor begins, below 2.34 while the API waits for it.
     pub(super) fn live_scheduled(&mut self, id: u64) {
         let Some(own) = self.moves.get(&id) else { return };
@@ -277,7 +151,8 @@ impl World {
         let percent = self.draws.fixed(&["used", &row.id]).between(self.habits.memory_used_percent);
         let used = percent as f64 / 100.0;
         self.begin_flow(id, from, to, Guest { memory_mib, used, dirty_mib_per_s, disk_gib });
-        let forecast_ms = (memory_mib + disk_gib * 1024) * 1000 / FORECAST_MIB_PER_S;
+        let mib = memory_mib.saturating_add(disk_gib.saturating_mul(1024));
+        let forecast_ms = mib.saturating_mul(1000) / FORECAST_MIB_PER_S;
         let within = [forecast_ms / 10, forecast_ms];
         if matches!(fate, Some(Fate::Fails | Fate::ErrorsOnSource)) {
             let after = self.span("half-way", server, within);
@@ -310,7 +185,7 @@ impl World {
     }
 
     /// The hypervisor gives up a copy.
-    fn live_breaks(&mut self, id: u64) {
+    pub(super) fn live_breaks(&mut self, id: u64) {
         let Some(own) = self.moves.get(&id) else { return };
         let (server, source, fate) = (own.server, own.source, own.fate);
         if self.hosts[source].hung && self.waits_for(source, Due::Move(id, Step::LiveHalfWay)) {
@@ -354,7 +229,7 @@ impl World {
         }
     }
 
-    fn cut_copy(&mut self, id: u64) {
+    pub(super) fn cut_copy(&mut self, id: u64) {
         self.end_flow(id);
         self.set_phase(id, Phase::Failing);
     }
@@ -405,10 +280,15 @@ impl World {
         if !matches!(own.phase, Phase::Copying | Phase::PostCopy) {
             return;
         }
-        let (server, source) = (own.server, own.source);
+        let (server, source, inverts) = (own.server, own.source, own.fate == Some(Fate::Inverts));
         let Some(dest) = own.dest else { return };
         // The copy itself is the hypervisor's, and goes on without its nova-compute.
         if self.hosts[source].hung && self.waits_for(source, Due::Move(id, Step::LiveCopied)) {
+            return;
+        }
+        if inverts {
+            self.mark(id, MigrationStatus::Completed);
+            self.close(id, Keep::Both);
             return;
         }
         self.set_phase(id, Phase::Switching);
@@ -464,7 +344,7 @@ impl World {
         if completed {
             self.close(id, Keep::Dest);
         } else if self.release.host_before_completed() {
-            let after = self.rpc(server);
+            let after = self.follows(server);
             self.step_after(after, id, Step::LiveCompleted);
         }
     }
@@ -561,76 +441,5 @@ impl World {
              in this state."
         );
         self.say(server, request, ABORT_EVENT, "InvalidMigrationState", &text);
-    }
-
-    // ---- dead hosts ---------------------------------------------------------------------------------------------
-
-    /// The source's nova-compute dies: what it copies stands still, what it had queued is forgotten.
-    pub(super) fn source_died(&mut self, host: HostId) {
-        let own = |own: &&Move| own.source == host && own.phase == Phase::Copying;
-        let copying: Vec<u64> = self.moves.values().filter(own).map(|own| own.id).collect();
-        for id in copying {
-            self.end_flow(id);
-        }
-    }
-
-    /// A host lost power: what was being copied to it breaks, and a guest in post-copy is lost.
-    pub(super) fn far_end_died(&mut self, host: HostId) {
-        let towards = |own: &&Move| own.dest == Some(host) || (own.source == host && own.phase == Phase::PostCopy);
-        let ids: Vec<u64> = self.moves.values().filter(towards).map(|own| own.id).collect();
-        for id in ids {
-            let Some(own) = self.moves.get(&id) else { continue };
-            let (server, phase, live, source) = (own.server, own.phase, own.kind == MigrationKind::Live, own.source);
-            match (live, phase) {
-                (true, Phase::Copying) if self.hosts[source].alive => self.live_breaks(id),
-                (true, Phase::PostCopy) => {
-                    self.guest(server, false);
-                    if self.hosts[source].alive {
-                        self.set_phase(id, Phase::Failing);
-                        self.mark(id, MigrationStatus::Error);
-                        let text = "the guest was lost in post-copy".to_owned();
-                        self.step_after(5_000, id, Step::ErrorRow { text, idle: true });
-                    }
-                }
-                (false, Phase::Copying) if self.hosts[source].alive => {
-                    self.cut_copy(id);
-                    self.mark(id, MigrationStatus::Error);
-                    let text = "Connection reset by peer while copying disks".to_owned();
-                    self.step_after(2_000, id, Step::ErrorRow { text, idle: false });
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// `_init_instance` of a nova-compute that starts: a server found migrating becomes idle, its record `error` when
-    /// that says `running`, and is forgotten in every other state (compute/manager.py `_reset_live_migration`).
-    pub(super) fn source_returns(&mut self, host: HostId) {
-        let ids: Vec<u64> = self.moves.values().filter(|own| own.source == host).map(|own| own.id).collect();
-        self.hosts[host].queue.clear();
-        for id in ids {
-            let Some(own) = self.moves.get(&id) else { continue };
-            let (server, live, phase) = (own.server, own.kind == MigrationKind::Live, own.phase);
-            match (live, phase) {
-                (true, Phase::Copying) => {
-                    self.set_phase(id, Phase::Failing);
-                    self.mark(id, MigrationStatus::Error);
-                    let after = self.rpc(server);
-                    self.step_after(after, id, Step::IdleRow);
-                }
-                (true, Phase::Queued | Phase::Preparing | Phase::PostCopy) => {
-                    let vm_state = self.moves.get(&id).map(|own| own.vm_state.clone()).unwrap_or_default();
-                    self.set(server, &vm_state, None);
-                    self.close(id, Keep::Both);
-                }
-                (false, Phase::Copying) => self.cold_reset(id),
-                _ => {}
-            }
-        }
-    }
-
-    /// Whether Nova thinks that a host's nova-compute is up.
-    pub(super) fn is_up(&self, host: HostId) -> bool {
-        self.hosts[host].service.now.state == ServiceState::Up
     }
 }

@@ -83,6 +83,7 @@ pub enum What {
     /// A row as it is from now on: every change of the true state, whoever made it. A row is logged once at the start.
     Service(ComputeService),
     Server(Box<Server>),
+    /// Deleted; its migration records went with it.
     ServerGone {
         id: String,
     },

@@ -3,7 +3,10 @@
 //! Deliberately absent: HTTP, what this program does with any of it, threads, tasks, and a clock of its own.
 
 mod api;
+mod begin;
+mod checks;
 mod cold;
+mod deaths;
 mod fates;
 mod faults;
 mod live;
@@ -15,6 +18,7 @@ mod power;
 mod readings;
 mod rng;
 mod rows;
+mod saving;
 mod scene;
 mod scheduler;
 mod services;
@@ -97,6 +101,19 @@ fn call_of(question: &Question) -> (&'static str, ReadKind, &'static str) {
         }
     }
 }
+
+/// Attempts of a reading, and of a request that finds no connection, as `cloud::nova::http` makes them; the wait before
+/// the second, doubled each time, and the whole of what all of them take.
+const ATTEMPTS: u32 = 5;
+const BACKOFF_MS: u64 = 500;
+const GIVES_UP_MS: [u64; 2] = [3_750, 7_500];
+/// How long a 429 is waited out before it is taken for an answer: six times, as long as the service asks for.
+const LIMITED_MS: [u64; 2] = [15_000, 60_000];
+/// An inventory is one request, then five lists at once, some of several pages.
+const INVENTORY_ROUNDS: u64 = 3;
+const INVENTORY_REQUESTS: u64 = 6;
+/// Servers are listed in pages of so many.
+const PAGE: u64 = 200;
 
 /// What a reading is answered with: the world, the moment its rows are of, and the cloud's clock when it was asked.
 struct Moment<'a> {
@@ -213,13 +230,33 @@ impl Sim {
         answer: impl FnOnce(Moment<'_>) -> Result<T, CloudErrorKind> + Send,
     ) -> Result<T, CloudError> {
         let (word, kind, call) = call_of(&question);
-        let (fate, takes_ms, asked_at) = {
+        let mut fate = {
             let mut world = self.world();
             *world.counts.read.entry(word).or_default() += 1;
-            let fate = world.reading_fate(kind);
+            world.reading_fate(kind)
+        };
+        let mut wait_ms = BACKOFF_MS;
+        for _ in 1..ATTEMPTS {
+            let pause = {
+                let mut world = self.world();
+                world.requests += 1;
+                if fate != Some(ReadFate::Unreachable) && !world.is_out() {
+                    break;
+                }
+                world.draws.next(&["backoff"]).between([wait_ms / 2, wait_ms])
+            };
+            Self::way(pause).await;
+            wait_ms *= 2;
+        }
+        let (takes_ms, asked_at) = {
+            let mut world = self.world();
+            if world.is_out() {
+                fate = Some(ReadFate::Unreachable);
+            }
             let span = if fate == Some(ReadFate::Slow) { world.habits.slow_ms } else { world.habits.request_ms };
-            let takes_ms = world.draws.next(&["reading-takes"]).between(span);
-            (fate, takes_ms, world.stamp(world.now_ms))
+            let times = if kind == ReadKind::Inventory { INVENTORY_ROUNDS } else { 1 };
+            let takes_ms = world.draws.next(&["reading-takes"]).between(span).saturating_mul(times);
+            (takes_ms, world.stamp(world.now_ms))
         };
         Self::way(takes_ms / 2).await;
         let answered = {
@@ -296,6 +333,10 @@ impl Sim {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn counts_of_the_end(&self) -> Counts {
+        self.raw_world().counts.clone()
+    }
+
     fn world_rows(&self) -> Vec<Server> {
         let world = self.raw_world();
         let here = world.servers.iter().filter(|slot| !slot.deleted);
@@ -320,12 +361,16 @@ impl Cloud for Sim {
     }
 
     fn requests_sent(&self) -> u64 {
-        let world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
-        world.counts.asked.values().chain(world.counts.read.values()).sum()
+        self.world.lock().unwrap_or_else(PoisonError::into_inner).requests
     }
 
     async fn inventory(&self) -> Result<Inventory, CloudError> {
-        self.read(Question::Inventory, |moment| Ok(moment.world.read_inventory(moment.at, moment.rows_of_ms))).await
+        self.read(Question::Inventory, |moment| {
+            let inventory = moment.world.read_inventory(moment.at, moment.rows_of_ms);
+            moment.world.requests += INVENTORY_REQUESTS - 1 + inventory.servers.len() as u64 / PAGE;
+            Ok(inventory)
+        })
+        .await
     }
 
     async fn services(&self, host: Option<&str>) -> Result<Vec<ComputeService>, CloudError> {
@@ -335,7 +380,9 @@ impl Cloud for Sim {
 
     async fn servers(&self, query: &ServerQuery) -> Result<Reading<Server>, CloudError> {
         self.read(Question::Servers(query.clone()), |moment| {
-            Ok(Reading { rows: moment.world.read_servers(query, moment.rows_of_ms), at: moment.at })
+            let rows = moment.world.read_servers(query, moment.rows_of_ms);
+            moment.world.requests += rows.len() as u64 / PAGE;
+            Ok(Reading { rows, at: moment.at })
         })
         .await
     }
@@ -375,8 +422,14 @@ impl Cloud for Sim {
             let mut world = self.world();
             *world.counts.asked.entry(word(ask)).or_default() += 1;
             let fate = world.request_fate(ask);
+            world.requests += if fate == Some(Fate::Unreachable) { u64::from(ATTEMPTS) } else { 1 };
             let subject = ask.server().unwrap_or_default();
-            let span = if fate == Some(Fate::Slow) { world.habits.slow_ms } else { world.habits.request_ms };
+            let span = match fate {
+                Some(Fate::Slow) => world.habits.slow_ms,
+                Some(Fate::Unreachable) => GIVES_UP_MS,
+                Some(Fate::RateLimited) => LIMITED_MS,
+                _ => world.habits.request_ms,
+            };
             let takes_ms = world.draws.next(&["request-takes", subject]).between(span).max(2);
             let failed = match fate {
                 Some(Fate::Unreachable) => {
@@ -388,7 +441,7 @@ impl Cloud for Sim {
                 }
                 _ => None,
             };
-            let arrives_at_ms = world.now_ms + takes_ms / 2;
+            let arrives_at_ms = world.now_ms.saturating_add(takes_ms / 2);
             let ticket = match failed {
                 Some(_) => None,
                 None => Some(world.ticket(ask.clone(), fate, arrives_at_ms)),
@@ -410,7 +463,7 @@ impl Cloud for Sim {
         };
         let lost = || Err(CloudErrorKind::Lost { cause: "no answer".to_owned() });
         let (answer, more_ms) = answered.unwrap_or_else(|| (lost(), 0));
-        Self::way(takes_ms - takes_ms / 2 + more_ms).await;
+        Self::way((takes_ms - takes_ms / 2).saturating_add(more_ms)).await;
         match answer {
             Ok(()) => Ok(Accepted { request_id }),
             Err(kind) => Err(error(kind, request_id)),

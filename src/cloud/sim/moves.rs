@@ -226,7 +226,7 @@ impl World {
     fn refused(&mut self, id: u64) {
         let Some((server, ..)) = self.ends(id) else { return };
         self.mark(id, MigrationStatus::Error);
-        let after = self.rpc(server);
+        let after = self.follows(server);
         self.step_after(after, id, Step::IdleRow);
     }
 
@@ -260,7 +260,7 @@ impl World {
             return;
         }
         self.set(server, &vm_state, None);
-        let after = self.rpc(server);
+        let after = self.follows(server);
         self.step_after(after, id, Step::RecordEnds { status });
     }
 

@@ -192,7 +192,7 @@ impl World {
         if host.hypervisors.len() != 1 {
             return row.clone();
         }
-        let now = |shown: Option<u64>, reserved: u64, claimed: u64| shown.map(|_| reserved + claimed);
+        let now = |shown: Option<u64>, reserved: u64, claimed: u64| shown.map(|_| reserved.saturating_add(claimed));
         let (kept, taken) = (host.reserved, host.claimed);
         Hypervisor {
             vcpus_used: now(row.vcpus_used, kept.vcpus, taken.vcpus),

@@ -39,12 +39,14 @@ pub struct Habits {
     pub request_ms: [u64; 2],
     /// How long a slow one takes.
     pub slow_ms: [u64; 2],
-    /// How long an outage of readings lasts.
+    /// How long an outage of the API lasts.
     pub outage_ms: [u64; 2],
     /// How far a stale reading lags.
     pub stale_ms: [u64; 2],
     /// One hand-over between Nova's services, and the saving of one row.
     pub rpc_ms: [u64; 2],
+    /// The same where it lags.
+    pub lag_ms: [u64; 2],
     /// Conductor and scheduler until a destination is chosen and checked.
     pub schedule_ms: [u64; 2],
     /// `preparing`: volumes and ports on the destination.
@@ -97,6 +99,7 @@ impl Default for Habits {
             outage_ms: [2_000, 90_000],
             stale_ms: [200, 3_000],
             rpc_ms: [40, 200],
+            lag_ms: [3_000, 60_000],
             schedule_ms: [200, 800],
             prepare_ms: [200, 1_500],
             post_ms: [200, 1_500],

@@ -64,7 +64,7 @@ impl World {
         let (cpu, ram) = if self.release.does(92) { (4.0, 1.0) } else { (16.0, 1.5) };
         let fits = |field: fn(&Hypervisor) -> Option<u64>, reserved: u64, claimed: u64, need: u64, ratio: f64| {
             total(host, field).is_none_or(|total| {
-                need == 0 || (claimed + need) as f64 <= total.saturating_sub(reserved) as f64 * ratio
+                need == 0 || claimed.saturating_add(need) as f64 <= total.saturating_sub(reserved) as f64 * ratio
             })
         };
         let habits = &self.habits;
@@ -145,8 +145,9 @@ impl World {
         let soft = |id: HostId| group.soft(&self.hosts[id].name);
         let free = |id: HostId| {
             let host = &self.hosts[id];
-            total(host, |it| it.memory_mib)
-                .map(|total| total as i64 - host.reserved.memory_mib as i64 - host.claimed.memory_mib as i64)
+            total(host, |it| it.memory_mib).map(|total| {
+                i128::from(total) - i128::from(host.reserved.memory_mib) - i128::from(host.claimed.memory_mib)
+            })
         };
         let few = |id: HostId| std::cmp::Reverse(self.hosts[id].claimed.memory_mib);
         (soft(a), free(a), few(a), std::cmp::Reverse(a)).cmp(&(soft(b), free(b), few(b), std::cmp::Reverse(b)))
@@ -187,7 +188,7 @@ pub(super) fn total(host: &HostState, field: impl Fn(&Hypervisor) -> Option<u64>
     if host.hypervisors.is_empty() {
         return None;
     }
-    host.hypervisors.iter().map(field).try_fold(0_u64, |sum, value| Some(sum + value?))
+    host.hypervisors.iter().map(field).try_fold(0_u64, |sum, value| Some(sum.saturating_add(value?)))
 }
 
 /// nova/scheduler/filters/extra_specs_ops.py `match`.

@@ -25,7 +25,7 @@ impl Room {
         Self {
             vcpus: row.flavor.vcpus,
             memory_mib: row.flavor.memory_mib,
-            disk_gib: row.local_disk_gib() + row.flavor.swap_mib.div_ceil(1024),
+            disk_gib: row.local_disk_gib().saturating_add(row.flavor.swap_mib.div_ceil(1024)),
         }
     }
 }
@@ -63,7 +63,7 @@ pub(super) struct HostState {
 impl HostState {
     pub(super) fn new(host: Host, epoch: Timestamp, phase_ms: u64, habits: &Habits) -> Self {
         let down_ms = i64::try_from(habits.service_down_time_s.saturating_mul(1000)).unwrap_or(i64::MAX);
-        let last = host.service.updated_at.map_or(-down_ms - 1000, |at| at.duration_since(epoch).as_millis() as i64);
+        let last = host.service.updated_at.map_or(i64::MIN / 2, |at| at.duration_since(epoch).as_millis() as i64);
         // One that was forced down may well be alive; one that is down otherwise has not been heard of for long.
         let silent = host.service.state == ServiceState::Down && host.service.forced_down != Some(true);
         Self {
@@ -75,7 +75,7 @@ impl HostState {
             hung: false,
             life: 0,
             phase_ms,
-            last_beat_ms: last.min(-down_ms - 1000),
+            last_beat_ms: last.min(down_ms.saturating_neg().saturating_sub(1000)),
             servers: BTreeSet::new(),
             records: BTreeSet::new(),
             claimed: Room::default(),
@@ -88,7 +88,9 @@ impl HostState {
 
     /// What the hypervisor says is used and no server of ours uses is kept from all of them.
     pub(super) fn reserve(&mut self) {
-        let sum = |field: fn(&Hypervisor) -> Option<u64>| self.hypervisors.iter().filter_map(field).sum::<u64>();
+        let sum = |field: fn(&Hypervisor) -> Option<u64>| {
+            self.hypervisors.iter().filter_map(field).fold(0_u64, u64::saturating_add)
+        };
         self.reserved = Room {
             vcpus: sum(|it| it.vcpus_used).saturating_sub(self.claimed.vcpus),
             memory_mib: sum(|it| it.memory_used_mib).saturating_sub(self.claimed.memory_mib),
@@ -98,9 +100,9 @@ impl HostState {
 
     pub(super) fn claim(&mut self, row: &Server) {
         let room = Room::of(row);
-        self.claimed.vcpus += room.vcpus;
-        self.claimed.memory_mib += room.memory_mib;
-        self.claimed.disk_gib += room.disk_gib;
+        self.claimed.vcpus = self.claimed.vcpus.saturating_add(room.vcpus);
+        self.claimed.memory_mib = self.claimed.memory_mib.saturating_add(room.memory_mib);
+        self.claimed.disk_gib = self.claimed.disk_gib.saturating_add(room.disk_gib);
     }
 
     pub(super) fn release(&mut self, row: &Server) {
@@ -149,7 +151,7 @@ impl World {
     pub(super) fn edit_service(&mut self, host: HostId, change: impl FnOnce(&mut ComputeService)) {
         let now_ms = self.now_ms;
         let state = &mut self.hosts[host];
-        if self.chances.stale > 0.0 || self.script.reads_stale() {
+        if self.stale_is_possible {
             state.service.keep(now_ms);
         }
         change(&mut state.service.now);
@@ -161,6 +163,9 @@ impl World {
     pub(super) fn dies(&mut self, host: HostId, power: bool, back_after_ms: Option<u64>) {
         if self.falls_silent(host) || std::mem::take(&mut self.hosts[host].hung) {
             self.source_died(host);
+        } else if power || back_after_ms.is_some() {
+            // Whenever it was to return before, it does not.
+            self.hosts[host].life += 1;
         }
         if power {
             let servers: Vec<ServerId> = self.hosts[host].servers.iter().copied().collect();
@@ -185,10 +190,10 @@ impl World {
         state.last_beat_ms = state.beat_at(now_ms, beat_ms);
         state.alive = false;
         state.life += 1;
-        let life = state.life;
-        let down_ms = self.habits.service_down_time_s.saturating_mul(1000);
-        let at = u64::try_from(state.last_beat_ms + down_ms as i64 + 1).unwrap_or(0).max(now_ms + 1);
-        self.at(at, Due::Host(host, HostDue::TurnsDown { life }));
+        let down_ms = i64::try_from(self.habits.service_down_time_s.saturating_mul(1000)).unwrap_or(i64::MAX);
+        let at =
+            u64::try_from(state.last_beat_ms.saturating_add(down_ms).saturating_add(1)).unwrap_or(0).max(now_ms + 1);
+        self.at(at, Due::Host(host, HostDue::TurnsDown));
         true
     }
 
@@ -208,9 +213,12 @@ impl World {
         }
     }
 
-    pub(super) fn turns_down(&mut self, host: HostId, life: u32) {
+    pub(super) fn turns_down(&mut self, host: HostId) {
         let state = &self.hosts[host];
-        if state.life == life && !state.alive && state.is_up() {
+        let down_ms = self.habits.service_down_time_s.saturating_mul(1000);
+        let since = (self.now_ms as i64).saturating_sub(state.last_beat_ms);
+        let silent = u64::try_from(since).is_ok_and(|since| since > down_ms);
+        if silent && !state.alive && state.is_up() {
             self.edit_service(host, |row| row.state = ServiceState::Down);
             self.other(|| format!("the nova-compute of {} is seen as down", self.hosts[host].name));
         }

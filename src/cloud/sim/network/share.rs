@@ -152,9 +152,10 @@ impl Shares {
                 }
                 let opposite = self.links.get(index ^ 1).filter(|_| self.loss_ppm > 0 && link.of_host);
                 let both_ways = opposite.filter(|opposite| !opposite.flows.is_empty());
-                if link.wanted > link.capacity || both_ways.is_some() {
+                if link.wanted > link.capacity {
                     open.extend(&link.flows);
                 }
+                // From there it comes back to this link's.
                 open.extend(both_ways.iter().flat_map(|opposite| &opposite.flows));
             }
         }

@@ -178,3 +178,41 @@ async fn builds_land_after_a_disable() {
     assert_eq!(rows.len(), 2);
     assert!(rows.iter().all(|row| row.status == ServerStatus::Active && sim.is_running(&row.id)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn power_lost_while_the_compute_was_to_return_keeps_it_away() {
+    let sim = plain(NEWEST);
+    sim.happen(Happening::ComputeDies { host: "h1".into(), back_after_ms: Some(30_000) });
+    sim.reboot("h1", Some(Duration::from_secs(200)));
+    pass(150).await;
+    assert_eq!(state(&sim, "h1").await, ServiceState::Down);
+    pass(60).await;
+    assert_eq!(state(&sim, "h1").await, ServiceState::Up);
+}
+
+#[tokio::test(start_paused = true)]
+async fn absurd_figures_do_no_harm() {
+    let mut it = scene(NEWEST, &["h1", "h2"], vec![server("s1", "h1"), server("s2", "h1")]);
+    for row in &mut it.inventory.servers {
+        row.flavor.memory_mib = u64::MAX;
+        row.flavor.vcpus = u64::MAX;
+        row.flavor.root_gib = u64::MAX / 2;
+        row.flavor.swap_mib = u64::MAX;
+    }
+    it.inventory.hosts[1].hypervisors.clear();
+    it.habits.shared_storage = false;
+    it.habits.report_interval_s = u64::MAX;
+    it.habits.service_down_time_s = u64::MAX;
+    it.habits.network.host_mbit = 0;
+    it.faults.chances.others_per_hour = f64::NAN;
+    it.faults.script = vec![Scripted::At { at_ms: u64::MAX, happens: Happening::Outage { for_ms: u64::MAX } }];
+    let sim = start(it);
+    sim.ask(&live("s1")).await.unwrap();
+    sim.ask(&cold("s2")).await.unwrap();
+    sim.happen(Happening::ComputeDies { host: "h2".into(), back_after_ms: Some(u64::MAX) });
+    pass(100_000).await;
+    Cloud::inventory(&*sim).await.unwrap();
+    sim.happen(Happening::Outage { for_ms: u64::MAX });
+    assert!(Cloud::inventory(&*sim).await.is_err());
+    sim.counts();
+}

@@ -286,3 +286,56 @@ async fn storage_decides_about_block_migration() {
         assert_eq!(row(&sim, "s1").host.as_deref() == Some("h2"), works, "{shared} {block:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_inversion_leaves_its_server_migrating_on_the_source() {
+    let sim = lab(NEWEST, AskKind::Live, Fate::Inverts);
+    sim.ask(&live("s1")).await.unwrap();
+    pass(600).await;
+    assert_eq!(story(&sim, "s1").last().unwrap(), "MIGRATING migrating h1 completed>h2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_may_lag_behind_its_row() {
+    let mut it = scene(NEWEST, &["h1", "h2"], vec![server("s1", "h1")]);
+    it.faults.chances.lags = 1.0;
+    it.habits.lag_ms = [50_000, 50_000];
+    let sim = start(it);
+    sim.ask(&live("s1")).await.unwrap();
+    pass(40).await;
+    assert_eq!((row(&sim, "s1").host.as_deref(), record(&sim, "s1").status), (Some("h2"), MigrationStatus::Running));
+    pass(30).await;
+    assert_eq!(record(&sim, "s1").status, MigrationStatus::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn flavors_that_a_release_never_moves_live() {
+    let with = |minor: u16, key: &str, value: &str| {
+        let mut picky = server("s1", "h1");
+        picky.flavor.extra_specs.insert(key.to_owned(), value.to_owned());
+        start(scene(minor, &["h1", "h2"], vec![picky]))
+    };
+    // nova-facts: SEV refused from Train, vTPM from Victoria to 2025.2, by the API.
+    for (minor, key, value, refused) in [
+        (88, "hw:tpm_version", "2.0", true),
+        (79, "hw:tpm_version", "2.0", false),
+        (96, "hw:mem_encryption", "true", true),
+        (72, "hw:mem_encryption", "true", false),
+    ] {
+        let answer = with(minor, key, value).ask(&live("s1")).await;
+        assert_eq!(answer.is_err(), refused, "2.{minor} {key}");
+    }
+    // NUMA in Stein and PCI devices from Train to 2024.2 fail their pre-checks; before and after they move.
+    for (minor, key, value, moves) in [
+        (65, "hw:cpu_policy", "dedicated", true),
+        (72, "hw:cpu_policy", "dedicated", false),
+        (79, "hw:cpu_policy", "dedicated", true),
+        (96, "pci_passthrough:alias", "gpu:1", false),
+        (100, "pci_passthrough:alias", "gpu:1", true),
+    ] {
+        let sim = with(minor, key, value);
+        sim.ask(&live("s1")).await.unwrap();
+        pass(60).await;
+        assert_eq!(row(&sim, "s1").host.as_deref() == Some("h2"), moves, "2.{minor} {key}");
+    }
+}

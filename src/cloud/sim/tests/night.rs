@@ -45,7 +45,7 @@ fn big(seed: u64, hosts: usize, servers: usize, faults: Faults) -> Scene {
         let on = names[n % hosts];
         Server {
             flavor: Flavor { memory_mib: 1024, ..server("", "").flavor },
-            ..if n % 9 == 0 { stopped(&id, on) } else { server(&id, on) }
+            ..if n.is_multiple_of(9) { stopped(&id, on) } else { server(&id, on) }
         }
     };
     Scene { seed, faults, ..scene(NEWEST, &names, (0..servers).map(row).collect()) }
@@ -153,4 +153,44 @@ fn a_night_of_two_thousand_servers_is_cheap() {
     });
     assert!(counts.moves > 250, "{counts:?}");
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+/// 100 hosts are emptied one after the other in ten hours, 20 servers each, looked at every 5 s.
+#[test]
+#[ignore = "a measurement, which wants a release build"]
+fn what_a_night_costs() {
+    let scene = big(4, 100, 2_000, Faults::typical());
+    let began = std::time::Instant::now();
+    let (sim, reads) = on_a_paused_runtime(async {
+        let sim = Sim::new(scene, Log::off());
+        let mut since = epoch();
+        let mut reads = 0;
+        for host in 0..100 {
+            let name = format!("h{host:03}");
+            let _ = sim.ask(&disable(&name)).await;
+            for row in Cloud::servers(&*sim, &ServerQuery::OnHost(name.clone())).await.map_or(Vec::new(), |it| it.rows)
+            {
+                let ask = if row.status == ServerStatus::Shutoff { cold(&row.id) } else { live(&row.id) };
+                let _ = sim.ask(&ask).await;
+            }
+            for _ in 0..70 {
+                pass(5).await;
+                reads += 1;
+                let query = MigrationQuery { changed_since: Some(since), ..MigrationQuery::default() };
+                if let Ok(records) = Cloud::migrations(&*sim, &query).await {
+                    let finished = |record: &&Migration| record.status == MigrationStatus::Finished;
+                    for done in records.rows.iter().filter(finished) {
+                        let _ = sim.ask(&confirm(&done.server)).await;
+                    }
+                    since = records.at - jiff::SignedDuration::from_secs(5);
+                }
+                let _ = Cloud::servers(&*sim, &ServerQuery::ChangedSince(since)).await;
+            }
+            let _ = sim.ask(&Ask::EnableService { host: name.clone(), service_id: format!("id-{name}") }).await;
+        }
+        (Arc::clone(&sim), reads)
+    });
+    let counts = sim.counts_of_the_end();
+    println!("{} moves, {reads} rounds of readings, {:?}", counts.moves, began.elapsed());
+    assert!(counts.moves > 1_800, "{}", counts.moves);
 }
