@@ -248,11 +248,19 @@ fn newest() -> Vec<Script> {
                 (W::Settled, ask(Deed::Start)),
             ],
         ),
-        script(
-            "three at once from one host",
-            &[Begins::Active, Begins::Active, Begins::Active],
-            (0..3).map(|i| (W::Now, A::Ask(i, Deed::Live(DEST)))).collect(),
-        ),
+        Script {
+            copy_s: 4,
+            ..script(
+                "three from one host, which has one slot",
+                &[Begins::Active, Begins::Active, Begins::Active],
+                vec![
+                    (W::Now, A::Ask(0, Deed::Live(DEST))),
+                    // who comes first of several at once is chance on either
+                    (W::Record(0, "running"), A::Ask(1, Deed::Live(DEST))),
+                    (W::Record(1, "queued"), A::Ask(2, Deed::Live(DEST))),
+                ],
+            )
+        },
         Script {
             knobs: &[("live_stuck", "1")],
             fate: Some((AskKind::Live, Fate::Stalls)),

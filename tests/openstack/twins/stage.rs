@@ -36,9 +36,15 @@ impl Stage for Real {
     }
 
     async fn compute(&self, act: &'static str, host: &str) {
-        let (release, dir, host) = (self.release, self.dir.clone(), host.to_owned());
-        let done = tokio::task::spawn_blocking(move || lab::script(release, &dir, "compute.sh", &[act, &host], &[]));
+        let heartbeat = async || self.cloud.services(Some(host)).await.expect("the service").remove(0).updated_at;
+        let before = heartbeat().await;
+        let (release, dir, name) = (self.release, self.dir.clone(), host.to_owned());
+        let done = tokio::task::spawn_blocking(move || lab::script(release, &dir, "compute.sh", &[act, &name], &[]));
         done.await.expect("compute.sh").unwrap_or_else(|e| panic!("{e}"));
+        // until then "up" may be what the old process said last
+        while act == "start" && heartbeat().await == before {
+            tokio::time::sleep(self.pause()).await;
+        }
     }
 
     async fn delete(&self, server: &str) {
