@@ -327,13 +327,31 @@ impl World {
         if self.waits_for(source, Due::Move(id, Step::RevertedRow)) {
             return;
         }
-        if ran {
-            self.guest(server, true);
+        if !ran {
+            // What was stopped is stopped once more, still in VERIFY_RESIZE (compute/manager.py `_finish_revert_resize`).
+            self.task(server, Some("powering-off"));
+            let after = self.rpc(server);
+            self.step_after(after, id, Step::RevertedOff);
+            return;
+        }
+        self.guest(server, true);
+        self.edit(server, |row| {
+            "active".clone_into(&mut row.vm_state);
+            row.task_state = None;
+            row.power_state = Self::power_word(true);
+        });
+        self.close(id, Keep::Source);
+    }
+
+    pub(super) fn reverted_off(&mut self, id: u64) {
+        let Some((server, source, _)) = self.ends(id) else { return };
+        if self.waits_for(source, Due::Move(id, Step::RevertedOff)) {
+            return;
         }
         self.edit(server, |row| {
-            if ran { "active" } else { "stopped" }.clone_into(&mut row.vm_state);
+            "stopped".clone_into(&mut row.vm_state);
             row.task_state = None;
-            row.power_state = Self::power_word(ran);
+            row.power_state = Self::power_word(false);
         });
         self.close(id, Keep::Source);
     }

@@ -64,6 +64,7 @@ pub(super) enum Step {
     Reverted,
     RevertedHost,
     RevertedRow,
+    RevertedOff,
     // failures
     /// The record first, then the row, as it was before.
     Refused,
@@ -160,6 +161,7 @@ impl World {
             Step::Reverted => self.reverted(id),
             Step::RevertedHost => self.reverted_host(id),
             Step::RevertedRow => self.reverted_row(id),
+            Step::RevertedOff => self.reverted_off(id),
             Step::Refused => self.refused(id),
             Step::Fatal { text } => self.fatal(id, &text),
             Step::RolledBack { status } => self.rolled_back(id, status),
