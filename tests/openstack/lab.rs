@@ -126,7 +126,7 @@ fn stop_when_unlocked(release: Release, dir: &Path, lock: &Path) -> Result<(), S
     Ok(())
 }
 
-fn script(release: Release, dir: &Path, name: &str, args: &[&str], env: &[(&str, &str)]) -> Result<String, String> {
+pub fn script(release: Release, dir: &Path, name: &str, args: &[&str], env: &[(&str, &str)]) -> Result<String, String> {
     let mut command = Command::new(format!("{SCRIPTS}/{name}"));
     command.args(args).stdin(Stdio::null());
     command.env("LAB_RELEASE", release.name()).env("LAB_DIR", dir).env("LAB_HOSTS", HOSTS.to_string());

@@ -24,6 +24,7 @@
 //! | `interruptions` | `kill -9` at five moments, then `resume` | the end of an undisturbed run; each request and the command once |
 //! | | Ctrl-C once, twice | exit 130; what waits is withdrawn; `resume` finishes, by the same method |
 //! | `refusals` | someone else's VERIFY_RESIZE; an affinity pair; a compiled plan that drifted; a host another run holds | exit 3, named, not one request that changes anything |
+//! | `twins` | 44 scripts on the lab and on `cloud::sim` | the same answers, the same states in the same order |
 //! | `race` | furlough beside the usual tools | as fast, with few requests |
 //!
 //! Deliberately absent: servers with ports or volumes, evacuation with shared storage, several cells.
@@ -41,6 +42,7 @@ mod race;
 mod refusals;
 mod scenario;
 mod trouble;
+mod twins;
 
 /// Makes each of these functions, `fn(&Scenario)`, a test on each release: `newest::name` and `zed::name`, in the
 /// module where it is called.

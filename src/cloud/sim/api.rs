@@ -170,7 +170,7 @@ impl World {
 
     fn take_action(&mut self, server: ServerId, ask: &Ask, fate: Option<Fate>, request: Option<&str>) -> (Answer, u64) {
         if let Ask::AbortMigration { migration_id, .. } = ask {
-            return (self.abort(server, *migration_id, fate), 0);
+            return (self.abort(server, *migration_id, fate, request), 0);
         }
         let allowed: &[&str] = match ask {
             Ask::LiveMigrate { .. } => &["active", "paused"],
@@ -192,7 +192,7 @@ impl World {
             Ask::ConfirmResize { .. } => (self.confirm(server, fate, request), 0),
             Ask::RevertResize { .. } => (self.revert(server, request), 0),
             Ask::Stop { .. } | Ask::Start { .. } => {
-                self.begin_power(server, matches!(ask, Ask::Start { .. }), fate);
+                self.begin_power(server, matches!(ask, Ask::Start { .. }), fate, request);
                 (Ok(()), 0)
             }
             Ask::AbortMigration { .. } | Ask::DisableService { .. } | Ask::EnableService { .. } => (Ok(()), 0),
@@ -270,7 +270,7 @@ impl World {
     fn make(&mut self, own: Move) -> u64 {
         // Liberty knows no `accepted` (conductor/tasks/live_migrate.py @12).
         let status = match own.kind {
-            MigrationKind::Live if self.release.has(13) => MigrationStatus::Accepted,
+            MigrationKind::Live if self.release.does(13) => MigrationStatus::Accepted,
             _ => MigrationStatus::PreMigrating,
         };
         let id = self.new_record(own.server, own.kind.clone(), status);
@@ -312,6 +312,7 @@ impl World {
             _ if decision.took_ms >= RPC_TIMEOUT_MS => Err(unexpected("MessagingTimeout")),
             Ok(_) => Ok(()),
             Err(unfit) if unfit.fatal => Err(unexpected(unfit.class)),
+            Err(unfit) if unfit.tried => Err(no(400, Refusal::NoValidHost, Unfit::no_valid_host().text)),
             Err(unfit) => Err(no(400, refusal_of(unfit), unfit.text.clone())),
         };
         let more_ms = Self::waits_ms(decision.took_ms);
@@ -323,16 +324,16 @@ impl World {
     fn never_live(&self, server: ServerId) -> Option<CloudErrorKind> {
         let row = &self.servers[server].row.now;
         let spec = |key: &str| row.flavor.extra_specs.get(key).map(String::as_str);
-        let status = if self.release.has(89) { 400 } else { 409 };
+        let status = if self.release.does(89) { 400 } else { 409 };
         let not_for = |what: &str| {
             let message = format!("Operation 'live-migration' not supported for {what} instance ({}).", row.id);
             no(status, Refusal::Other, message)
         };
         let yes = |value: &str| matches!(value.to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "on");
-        if self.release.has(73) && spec("hw:mem_encryption").is_some_and(yes) {
+        if self.release.does(73) && spec("hw:mem_encryption").is_some_and(yes) {
             return Some(not_for("SEV-enabled"));
         }
-        let host_secret = self.release.has(101) && spec("hw:tpm_secret_security") == Some("host");
+        let host_secret = self.release.does(101) && spec("hw:tpm_secret_security") == Some("host");
         if self.release.is_victoria() && spec("hw:tpm_version").is_some() && !host_secret {
             return Some(not_for("vTPM-enabled"));
         }
@@ -345,7 +346,8 @@ impl World {
         let of = [
             (chances.live_precheck_fails, Fate::PrecheckFails),
             (chances.live_no_valid_host, Fate::NoValidHostLate),
-            (chances.live_fails, Fate::Fails),
+            (chances.live_fails * 0.3, Fate::FailsPreparing),
+            (chances.live_fails * 0.7, Fate::Fails),
             (chances.live_errors / 2.0, Fate::ErrorsOnSource),
             (chances.live_errors / 2.0, Fate::ErrorsOnDest),
             (chances.live_stalls, Fate::Stalls),
@@ -433,18 +435,19 @@ impl World {
     }
 
     /// 2.24 for what runs, 2.65 for what waits; the hypervisor decides whether it obeys.
-    fn abort(&mut self, server: ServerId, migration_id: u64, fate: Option<Fate>) -> Answer {
+    fn abort(&mut self, server: ServerId, migration_id: u64, fate: Option<Fate>, request: Option<&str>) -> Answer {
         let row = &self.servers[server].row.now;
         let id = row.id.clone();
+        // The state comes before the record.
+        if row.task_state.as_deref() != Some("migrating") {
+            let message = format!("Instance {id} is in an invalid state for 'abort live migration'");
+            return Err(no(409, Refusal::Other, message));
+        }
         let record = self.records.get(&migration_id).map(|record| &record.now).filter(|record| record.server == id);
         let Some(record) = record else {
             let message = format!("Migration {migration_id} not found for instance {id}");
             return Err(no(404, Refusal::NotFound, message));
         };
-        if row.task_state.as_deref() != Some("migrating") {
-            let message = format!("Instance {id} is in an invalid state for 'abort live migration'");
-            return Err(no(409, Refusal::Other, message));
-        }
         let waits = matches!(record.status, MigrationStatus::Queued | MigrationStatus::Preparing);
         if record.status != MigrationStatus::Running && !(waits && self.release.has(65)) {
             let message = format!(
@@ -457,7 +460,8 @@ impl World {
         let chance = self.chances.abort_ignored;
         let ignored = fate == Some(Fate::Ignored) || self.draw("abort-ignored", server).chance(chance);
         let after = self.rpc(server);
-        self.step_after(after, migration_id, Step::AbortArrives { obeyed: !ignored });
+        let request = request.map(str::to_owned);
+        self.step_after(after, migration_id, Step::AbortArrives { server, obeyed: !ignored, request });
         Ok(())
     }
 }
@@ -485,6 +489,7 @@ fn is_of_a_move(fate: Fate) -> bool {
         Fate::NoValidHostLate
             | Fate::PrecheckFails
             | Fate::Fails
+            | Fate::FailsPreparing
             | Fate::ErrorsOnSource
             | Fate::ErrorsOnDest
             | Fate::Stalls

@@ -26,7 +26,13 @@ impl World {
         let Some(source) = self.host_of(server) else {
             return Decision { result: Err(Unfit::no_valid_host()), took_ms };
         };
-        let unfit = |class, text: String| Unfit { event: "conductor_live_migrate_instance", class, text, fatal: false };
+        let unfit = |class, text: String| Unfit {
+            event: "conductor_live_migrate_instance",
+            class,
+            text,
+            fatal: false,
+            tried: false,
+        };
         let name = &self.hosts[source].name;
         if !self.hosts[source].is_up() {
             let text = format!("Compute service of {name} is unavailable at this time.");
@@ -44,7 +50,7 @@ impl World {
         let mut last = None;
         loop {
             let Some(dest) = self.schedule(server, wanted, &tried) else {
-                // Every host that would do was tried: the words that count are those of the last one.
+                let last = last.map(|last: Unfit| Unfit { tried: true, ..last });
                 return Decision { result: Err(last.unwrap_or_else(Unfit::no_valid_host)), took_ms };
             };
             if !self.hosts[dest].alive || !self.hosts[source].alive {
@@ -72,7 +78,7 @@ impl World {
     ) -> Result<(), Unfit> {
         let unfit = |class, text: String| {
             let event = "compute_check_can_live_migrate_destination";
-            Err(Unfit { event, class, text, fatal: false })
+            Err(Unfit { event, class, text, fatal: false, tried: false })
         };
         let (from, to) = (&self.hosts[source], &self.hosts[dest]);
         if !to.alive {
@@ -86,7 +92,7 @@ impl World {
             // An unexpected error of the conductor's until 2026.1 (release note bug-2044235).
             let text = "Timed out waiting for a reply to message ID".to_owned();
             let event = "compute_check_can_live_migrate_source";
-            return Err(Unfit { event, class: "MessagingTimeout", text, fatal: !self.release.has(101) });
+            return Err(Unfit { event, class: "MessagingTimeout", text, fatal: !self.release.does(101), tried: false });
         }
         let kind = |host: &super::services::HostState| host.hypervisors.first().map(|it| (it.kind.clone(), it.version));
         if let (Some((a, old)), Some((b, new))) = (kind(from), kind(to)) {
@@ -122,7 +128,7 @@ impl World {
         if self.breaks_group(server, dest) {
             let text = "Anti-affinity instance group policy was violated".to_owned();
             let event = "compute_check_can_live_migrate_destination";
-            return Err(Unfit { event, class: "MigrationError", text, fatal: true });
+            return Err(Unfit { event, class: "MigrationError", text, fatal: true, tried: false });
         }
         if fate == Some(Fate::PrecheckFails) {
             let text = "Migration pre-check error: Unacceptable CPU info: CPU doesn't have compatibility.".to_owned();
@@ -137,11 +143,11 @@ impl World {
         let spec = |key: &str| row.flavor.extra_specs.get(key);
         let pinned = spec("hw:cpu_policy").is_some_and(|policy| policy != "shared");
         let numa = pinned || spec("hw:numa_nodes").is_some() || spec("hw:mem_page_size").is_some();
-        if numa && self.release.has(66) && !self.release.has(73) {
+        if numa && self.release.does(66) && !self.release.does(73) {
             return Some("Instance has an associated NUMA topology.");
         }
         let pci = spec("pci_passthrough:alias").is_some();
-        (pci && self.release.has(73) && !self.release.has(97))
+        (pci && self.release.does(73) && !self.release.does(97))
             .then_some("Live migration can not be done with non-VIF PCI devices.")
     }
 }

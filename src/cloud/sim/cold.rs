@@ -89,18 +89,17 @@ impl World {
         if self.waits_for(source, Due::Move(id, Step::ColdPowerOff)) {
             return;
         }
+        self.task(server, Some("resize_migrating"));
         if fate == Some(Fate::Fails) {
             // Found out before the guest is touched: `InstanceFaultRollback` puts everything back.
             let text = "Resize error: not able to execute ssh command: Unexpected error while running command.";
             self.say(server, request.as_deref(), "compute_resize_instance", "ResizeError", text);
             self.set_phase(id, Phase::Failing);
-            self.mark(id, MigrationStatus::Error);
             let after = self.rpc(server);
-            self.step_after(after, id, Step::IdleRow);
+            self.step_after(after, id, Step::Refused);
             return;
         }
         self.set_phase(id, Phase::Copying);
-        self.task(server, Some("resize_migrating"));
         let shutdown_ms = if ran { self.span("shutdown", server, self.habits.shutdown_ms) } else { 1 };
         self.step_after(shutdown_ms, id, Step::ColdOff);
     }
@@ -176,9 +175,8 @@ impl World {
             let text = "internal error: process exited while connecting to monitor".to_owned();
             self.say(server, request.as_deref(), "compute_finish_resize", "libvirtError", &text);
             self.set_phase(id, Phase::Failing);
-            self.mark(id, MigrationStatus::Error);
             let after = self.rpc(server);
-            self.step_after(after, id, Step::ErrorRow { text, idle: false });
+            self.step_after(after, id, Step::ErrorsOnDest { text });
             return;
         }
         let start_ms = if ran { self.span("start", server, self.habits.start_ms) } else { self.rpc(server) };
@@ -240,6 +238,22 @@ impl World {
         self.mark(id, MigrationStatus::Confirming);
         let after = self.rpc(server) + self.span("confirm", server, self.habits.confirm_ms);
         self.step_after(after, id, Step::Confirmed);
+    }
+
+    /// What is deleted in VERIFY_RESIZE is confirmed first, without `confirming` (compute/api.py
+    /// `_confirm_resize_on_deleting`). How long that takes.
+    pub(super) fn confirm_before_delete(&mut self, server: ServerId) -> u64 {
+        let finished = self.move_of(server).filter(|id| self.phase(*id) == Some(Phase::Finished));
+        let source_runs = finished.and_then(|id| self.ends(id)).is_some_and(|(_, source, _)| self.hosts[source].alive);
+        let Some(id) = finished.filter(|_| source_runs) else { return 0 };
+        self.set_phase(id, Phase::Confirming);
+        if let Some(own) = self.moves.get_mut(&id) {
+            (own.fate, own.request) = (None, None);
+        }
+        let takes_ms = self.rpc(server) + self.span("confirm", server, self.habits.confirm_ms);
+        self.step_after(takes_ms, id, Step::Confirmed);
+        // Record and row follow one another.
+        takes_ms + self.habits.rpc_ms[1] + 1
     }
 
     pub(super) fn confirmed(&mut self, id: u64) {
@@ -313,13 +327,31 @@ impl World {
         if self.waits_for(source, Due::Move(id, Step::RevertedRow)) {
             return;
         }
-        if ran {
-            self.guest(server, true);
+        if !ran {
+            // What was stopped is stopped once more, still in VERIFY_RESIZE (compute/manager.py `_finish_revert_resize`).
+            self.task(server, Some("powering-off"));
+            let after = self.rpc(server);
+            self.step_after(after, id, Step::RevertedOff);
+            return;
+        }
+        self.guest(server, true);
+        self.edit(server, |row| {
+            "active".clone_into(&mut row.vm_state);
+            row.task_state = None;
+            row.power_state = Self::power_word(true);
+        });
+        self.close(id, Keep::Source);
+    }
+
+    pub(super) fn reverted_off(&mut self, id: u64) {
+        let Some((server, source, _)) = self.ends(id) else { return };
+        if self.waits_for(source, Due::Move(id, Step::RevertedOff)) {
+            return;
         }
         self.edit(server, |row| {
-            if ran { "active" } else { "stopped" }.clone_into(&mut row.vm_state);
+            "stopped".clone_into(&mut row.vm_state);
             row.task_state = None;
-            row.power_state = Self::power_word(ran);
+            row.power_state = Self::power_word(false);
         });
         self.close(id, Keep::Source);
     }

@@ -242,6 +242,8 @@ pub enum Fate {
     PrecheckFails,
     /// Accepted, and fails halfway: live back on the source, cold rolled back.
     Fails,
+    /// A live migration that is accepted, and fails while its destination prepares for it.
+    FailsPreparing,
     /// Accepted, and ends in ERROR on the source.
     ErrorsOnSource,
     /// Accepted, and ends in ERROR on the destination.
@@ -277,6 +279,14 @@ pub enum Happening {
         host: String,
         #[serde(default)]
         back_after_ms: Option<u64>,
+    },
+    /// A nova-compute hangs: it neither reports nor does anything, and goes on where it was when it returns.
+    ComputeHangs {
+        host: String,
+    },
+    /// A nova-compute that died is started, or one that hangs goes on; one that runs is left alone.
+    ComputeReturns {
+        host: String,
     },
     /// A host loses power, its guests with it; it comes back after so long, or never.
     HostDies {

@@ -16,6 +16,7 @@ const PROGRESS_TIMEOUT_MS: u64 = 150_000;
 const NEVER_CONVERGES_MIB_PER_S: f64 = 1_000_000.0;
 /// Before a switch to post-copy is tried again that came while disks were copied.
 const POST_COPY_AGAIN_MS: u64 = 2_000;
+const ABORT_EVENT: &str = "compute_live_migration_abort";
 /// Bytes a second that a forecast reckons with, to choose a moment well within a copy; MiB.
 const FORECAST_MIB_PER_S: u64 = 1_000;
 
@@ -112,8 +113,7 @@ impl World {
             self.rollback(id, MigrationStatus::Cancelled);
             return;
         }
-        let pre_fails = fate == Some(Fate::Fails) && self.draw("pre-live-fails", server).chance(0.3);
-        if !self.hosts[dest].alive || pre_fails {
+        if !self.hosts[dest].alive || fate == Some(Fate::FailsPreparing) {
             let text = format!("Binding failed for port of instance on host {}", self.hosts[dest].name);
             self.say(server, request.as_deref(), "compute_pre_live_migration", "PortBindingFailed", &text);
             self.set_phase(id, Phase::Failing);
@@ -165,7 +165,7 @@ impl World {
         if let Some(timeout_ms) = timeout_ms {
             self.step_after(timeout_ms, id, Step::LiveTimeout);
         }
-        if self.release.has(39) || fate != Some(Fate::Stalls) {
+        if self.release.does(39) || fate != Some(Fate::Stalls) {
             return;
         }
         self.step_after(PROGRESS_TIMEOUT_MS, id, Step::LiveTimeout);
@@ -187,10 +187,13 @@ impl World {
     /// The hypervisor gives up a copy.
     pub(super) fn live_breaks(&mut self, id: u64) {
         let Some(own) = self.moves.get(&id) else { return };
-        let (server, fate, request) = (own.server, own.fate, own.request.clone());
+        let (server, source, fate) = (own.server, own.source, own.fate);
+        if self.hosts[source].hung && self.waits_for(source, Due::Move(id, Step::LiveHalfWay)) {
+            return;
+        }
         self.cut_copy(id);
+        // No event tells of it: `compute_live_migration` was over when the migration was queued.
         let text = "internal error: qemu unexpectedly closed the monitor".to_owned();
-        self.say(server, request.as_deref(), "compute_live_migration", "libvirtError", &text);
         if fate == Some(Fate::ErrorsOnSource) {
             self.mark(id, MigrationStatus::Error);
             let after = self.rpc(server);
@@ -277,8 +280,12 @@ impl World {
         if !matches!(own.phase, Phase::Copying | Phase::PostCopy) {
             return;
         }
-        let (server, inverts) = (own.server, own.fate == Some(Fate::Inverts));
+        let (server, source, inverts) = (own.server, own.source, own.fate == Some(Fate::Inverts));
         let Some(dest) = own.dest else { return };
+        // The copy itself is the hypervisor's, and goes on without its nova-compute.
+        if self.hosts[source].hung && self.waits_for(source, Due::Move(id, Step::LiveCopied)) {
+            return;
+        }
         if inverts {
             self.mark(id, MigrationStatus::Completed);
             self.close(id, Keep::Both);
@@ -314,10 +321,16 @@ impl World {
         if fate == Some(Fate::ErrorsOnDest) {
             let text = "Timed out waiting for a reply from neutron".to_owned();
             self.say(server, request.as_deref(), "compute_post_live_migration_at_destination", "Timeout", &text);
-            self.edit(server, |row| row.host = Some(name));
+            // One save, and the source hears of it (`post_live_migration_at_destination`, its `finally`).
+            self.edit(server, |row| {
+                row.host = Some(name);
+                row.task_state = None;
+                "error".clone_into(&mut row.vm_state);
+                row.fault = Some(text);
+            });
             self.set_phase(id, Phase::Failing);
-            self.mark(id, MigrationStatus::Error);
-            self.error_row_now(id, &text);
+            let after = self.rpc(server);
+            self.step_after(after, id, Step::EndsOnDest);
             return;
         }
         let running = self.servers[server].running;
@@ -337,7 +350,7 @@ impl World {
     }
 
     /// The destination's nova-compute did not answer: the source writes the host itself, and gives up (from 2023.1; before,
-    /// the row is left on the source).
+    /// the record is completed all the same, and the row left on the source until the destination is back).
     pub(super) fn live_post_timeout(&mut self, id: u64) {
         if self.phase(id) != Some(Phase::Switching) {
             return;
@@ -345,19 +358,26 @@ impl World {
         let Some((server, source, dest)) = self.ends(id) else { return };
         let Some(dest) = dest else { return };
         let on_dest = self.host_of(server) == Some(dest);
-        if self.hosts[dest].alive || on_dest || !self.hosts[source].alive {
+        let completed = self.records.get(&id).is_some_and(|record| record.now.status == MigrationStatus::Completed);
+        if self.hosts[dest].alive || on_dest || completed || !self.hosts[source].alive {
             return;
         }
-        self.set_phase(id, Phase::Failing);
-        self.mark(id, MigrationStatus::Error);
-        if self.release.has(95) {
-            let name = self.hosts[dest].name.clone();
-            self.edit(server, |row| {
-                row.host = Some(name);
-                row.task_state = None;
-            });
+        if !self.release.does(95) {
+            // Only logged (`_post_live_migration`); the destination does its part when it is back.
+            self.mark(id, MigrationStatus::Completed);
+            return;
         }
         let text = "Timed out waiting for a reply to message ID".to_owned();
+        let request = self.moves.get(&id).and_then(|own| own.request.clone());
+        let event = "compute_post_live_migration_at_destination";
+        self.say(server, request.as_deref(), event, "MessagingTimeout", &text);
+        self.set_phase(id, Phase::Failing);
+        self.mark(id, MigrationStatus::Error);
+        let name = self.hosts[dest].name.clone();
+        self.edit(server, |row| {
+            row.host = Some(name);
+            row.task_state = None;
+        });
         self.step_after(60, id, Step::ErrorRow { text, idle: true });
     }
 
@@ -375,15 +395,16 @@ impl World {
         }
     }
 
-    fn error_row_now(&mut self, id: u64, text: &str) {
-        self.step(id, Step::ErrorRow { text: text.to_owned(), idle: true });
-    }
-
     // ---- withdrawn ----------------------------------------------------------------------------------------------
 
-    pub(super) fn abort_arrives(&mut self, id: u64, obeyed: bool) {
-        let Some((server, source, _)) = self.ends(id) else { return };
-        if self.waits_for(source, Due::Move(id, Step::AbortArrives { obeyed })) {
+    pub(super) fn abort_arrives(&mut self, id: u64, server: ServerId, obeyed: bool, request: Option<&str>) {
+        let request = request.map(str::to_owned);
+        let Some((_, source, _)) = self.ends(id) else {
+            self.abort_fails(id, server, request.as_deref());
+            return;
+        };
+        let step = Step::AbortArrives { server, obeyed, request: request.clone() };
+        if self.waits_for(source, Due::Move(id, step)) {
             return;
         }
         match self.phase(id) {
@@ -403,7 +424,22 @@ impl World {
                 self.cut_copy(id);
                 self.rollback(id, MigrationStatus::Cancelled);
             }
-            _ => {}
+            Some(Phase::Copying) => {
+                let text = "internal error: the migration job was not aborted";
+                self.say(server, request.as_deref(), ABORT_EVENT, "libvirtError", text);
+            }
+            _ => self.abort_fails(id, server, request.as_deref()),
         }
+    }
+
+    /// It is over, or on the destination already (compute/manager.py `live_migration_abort`).
+    fn abort_fails(&mut self, id: u64, server: ServerId, request: Option<&str>) {
+        let status = self.records.get(&id).map(|record| record.now.status.to_string()).unwrap_or_default();
+        let instance = &self.servers[server].row.now.id;
+        let text = format!(
+            "Migration {id} state of instance {instance} is {status}. Cannot abort live migration while the migration is \
+             in this state."
+        );
+        self.say(server, request, ABORT_EVENT, "InvalidMigrationState", &text);
     }
 }

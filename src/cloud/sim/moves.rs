@@ -44,7 +44,9 @@ pub(super) enum Step {
     LivePostTimeout,
     LiveCompleted,
     AbortArrives {
+        server: ServerId,
         obeyed: bool,
+        request: Option<String>,
     },
     // cold, in their order
     ColdScheduled,
@@ -62,6 +64,7 @@ pub(super) enum Step {
     Reverted,
     RevertedHost,
     RevertedRow,
+    RevertedOff,
     // failures
     /// The record first, then the row, as it was before.
     Refused,
@@ -78,6 +81,14 @@ pub(super) enum Step {
     RecordEnds {
         status: MigrationStatus,
     },
+    /// The row says ERROR: the record follows; from there the task state does, or nothing is left.
+    ErrorsOnDest {
+        text: String,
+    },
+    ErrorRecord {
+        text: String,
+    },
+    EndsOnDest,
     /// The record is `error` already: the row follows, with this fault.
     ErrorRow {
         text: String,
@@ -117,7 +128,7 @@ pub(super) struct Move {
 
 impl World {
     pub(super) fn step(&mut self, id: u64, step: Step) {
-        if !self.moves.contains_key(&id) {
+        if !self.moves.contains_key(&id) && !matches!(step, Step::AbortArrives { .. }) {
             return;
         }
         match step {
@@ -132,7 +143,9 @@ impl World {
             Step::LiveHostSaved => self.live_host_saved(id),
             Step::LivePostTimeout => self.live_post_timeout(id),
             Step::LiveCompleted => self.live_completed(id),
-            Step::AbortArrives { obeyed } => self.abort_arrives(id, obeyed),
+            Step::AbortArrives { server, obeyed, request } => {
+                self.abort_arrives(id, server, obeyed, request.as_deref())
+            }
             Step::ColdScheduled => self.cold_scheduled(id),
             Step::ColdClaimed => self.cold_claimed(id),
             Step::ColdMigrating => self.cold_migrating(id),
@@ -148,11 +161,15 @@ impl World {
             Step::Reverted => self.reverted(id),
             Step::RevertedHost => self.reverted_host(id),
             Step::RevertedRow => self.reverted_row(id),
+            Step::RevertedOff => self.reverted_off(id),
             Step::Refused => self.refused(id),
             Step::Fatal { text } => self.fatal(id, &text),
             Step::RolledBack { status } => self.rolled_back(id, status),
             Step::IdleRow => self.idle_row(id),
             Step::RecordEnds { status } => self.record_ends(id, status),
+            Step::ErrorsOnDest { text } => self.errors_on_dest(id, text),
+            Step::ErrorRecord { text } => self.error_record(id, text),
+            Step::EndsOnDest => self.ends_on_dest(id),
             Step::ErrorRow { text, idle } => self.error_row(id, &text, idle),
         }
     }
@@ -219,7 +236,7 @@ impl World {
     fn fatal(&mut self, id: u64, text: &str) {
         let Some((server, ..)) = self.ends(id) else { return };
         self.mark(id, MigrationStatus::Error);
-        if self.release.has(43) {
+        if self.release.does(43) {
             let after = self.rpc(server);
             self.step_after(after, id, Step::ErrorRow { text: text.to_owned(), idle: true });
             return;
@@ -254,13 +271,36 @@ impl World {
         self.close(id, Keep::Source);
     }
 
+    /// `finish_resize`: the row before the record, where the other failures have it the other way round.
+    fn errors_on_dest(&mut self, id: u64, text: String) {
+        let Some((server, ..)) = self.ends(id) else { return };
+        self.edit(server, |row| {
+            "error".clone_into(&mut row.vm_state);
+            row.fault = Some(text.clone());
+        });
+        let after = self.rpc(server);
+        self.step_after(after, id, Step::ErrorRecord { text });
+    }
+
+    fn error_record(&mut self, id: u64, text: String) {
+        let Some((server, ..)) = self.ends(id) else { return };
+        self.mark(id, MigrationStatus::Error);
+        let after = self.rpc(server);
+        self.step_after(after, id, Step::ErrorRow { text, idle: true });
+    }
+
+    /// Before 2023.1 the source only logs what its destination says (compute/manager.py `_post_live_migration`).
+    fn ends_on_dest(&mut self, id: u64) {
+        self.mark(id, if self.release.does(95) { MigrationStatus::Error } else { MigrationStatus::Completed });
+        self.close(id, Keep::Dest);
+    }
+
     fn error_row(&mut self, id: u64, text: &str, idle: bool) {
         let Some((server, source, dest)) = self.ends(id) else { return };
-        let running = self.servers[server].running;
+        // The power state stays what it was last said to be: nobody asks the hypervisor.
         self.edit(server, |row| {
             "error".clone_into(&mut row.vm_state);
             row.fault = Some(text.to_owned());
-            row.power_state = Self::power_word(running);
             if idle {
                 row.task_state = None;
             }

@@ -111,6 +111,11 @@ impl World {
             Happening::ComputeDies { host, back_after_ms } => self.on_host(&host, |world, host| {
                 world.dies(host, false, back_after_ms);
             }),
+            Happening::ComputeHangs { host } => self.on_host(&host, Self::hangs),
+            Happening::ComputeReturns { host } => self.on_host(&host, |world, host| {
+                let life = world.hosts[host].life;
+                world.compute_returns(host, life);
+            }),
             Happening::HostDies { host, back_after_ms } => self.on_host(&host, |world, host| {
                 world.dies(host, true, back_after_ms);
             }),
@@ -146,7 +151,8 @@ impl World {
                 if let Some(server) = self.find(&server) {
                     // Whatever its task state is: delete ignores it (compute/api.py `delete`).
                     self.task(server, Some("deleting"));
-                    let after = self.span("delete", server, DELETE_MS);
+                    let confirms_ms = self.confirm_before_delete(server);
+                    let after = confirms_ms + self.span("delete", server, DELETE_MS);
                     self.after(after, Due::Deleted(server));
                 }
             }
@@ -250,7 +256,9 @@ impl World {
         slot.deleted = true;
         slot.down_since_ms = None;
         self.set(server, "deleted", None);
-        self.drop_records(server);
+        // The row is saved as deleted before it is taken away, and its records with it.
+        let after = self.rpc(server);
+        self.after(after, Due::RecordsGo(server));
         let id = &self.servers[server].row.now.id;
         self.log.push_with(self.now_ms, || What::ServerGone { id: id.clone() });
     }

@@ -1,44 +1,54 @@
 //! What rows say: `status` from vm_state and task_state, what a release hides, and a row as it was a while ago.
 
-use crate::cloud::{Capabilities, Migration, PowerState, Server, ServerStatus};
+use crate::cloud::{Capabilities, Microversion, Migration, PowerState, Server, ServerStatus};
 
 /// What changed with a release, as far as the newest microversion tells. Where two releases share one, and Nova changed
 /// without it, the seed decides once for the whole cloud which of the two it is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Release {
+    /// What is on offer.
     minor: u16,
+    /// What the services behind it would offer.
+    behind: u16,
     /// Of the two releases that 2.87 stands for (Ussuri, Victoria) it is the newer.
     newer_of_pair: bool,
 }
 
 impl Release {
-    pub(super) fn new(capabilities: Capabilities, newer_of_pair: bool) -> Self {
-        let minor = if capabilities.newest.major > 2 { u16::MAX } else { capabilities.newest.minor };
-        Self { minor, newer_of_pair }
+    pub(super) fn new(capabilities: Capabilities, behind: Option<Microversion>, newer_of_pair: bool) -> Self {
+        let minor = |version: Microversion| if version.major > 2 { u16::MAX } else { version.minor };
+        let on_offer = minor(capabilities.newest);
+        Self { minor: on_offer, behind: behind.map_or(on_offer, |it| minor(it).max(on_offer)), newer_of_pair }
     }
 
+    /// Requests and answers are those of this microversion or a newer one.
     pub(super) fn has(self, minor: u16) -> bool {
         self.minor >= minor
     }
 
+    /// Its services are of the release of this microversion or a newer one: what changed without a microversion.
+    pub(super) fn does(self, minor: u16) -> bool {
+        self.behind >= minor
+    }
+
     /// Ussuri: `migrate` answers 202 before anything was scheduled, and wants the source up.
     pub(super) fn is_ussuri(self) -> bool {
-        self.has(80)
+        self.does(80)
     }
 
     /// Victoria: a rollback ends in `failed` instead of `error`, and confirmResize wants the source up.
     pub(super) fn is_victoria(self) -> bool {
-        self.has(88) || (self.has(80) && self.newer_of_pair)
+        self.does(88) || (self.does(80) && self.newer_of_pair)
     }
 
     /// Ocata: the host in the row changes before the record says `completed`.
     pub(super) fn host_before_completed(self) -> bool {
-        self.has(39)
+        self.does(39)
     }
 
     /// Xena: the destination checks the server group once more.
     pub(super) fn late_group_check(self) -> bool {
-        self.has(89)
+        self.does(89)
     }
 }
 

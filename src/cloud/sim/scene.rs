@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::faults::Faults;
 use super::network::{NetworkError, NetworkHabits};
-use crate::cloud::Inventory;
+use crate::cloud::{Inventory, Microversion};
 
 /// What a simulated cloud begins with.
 #[derive(Debug, Clone)]
@@ -81,6 +81,9 @@ pub struct Habits {
     pub rack_of_host: BTreeMap<String, String>,
     /// How much of its memory a guest has touched, drawn once for each; percent.
     pub memory_used_percent: [u64; 2],
+    /// The newest microversion of the services behind the API, where something before them offers less than they could (a
+    /// proxy, an operator's pin). Absent: they are as old as what they offer.
+    pub behind: Option<Microversion>,
     /// The first id of migration records made from now on is above all those of the inventory and this.
     pub migration_ids_from: u64,
 }
@@ -115,6 +118,7 @@ impl Default for Habits {
             network: NetworkHabits::default(),
             rack_of_host: BTreeMap::new(),
             memory_used_percent: [30, 95],
+            behind: None,
             migration_ids_from: 0,
         }
     }

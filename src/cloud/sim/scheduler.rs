@@ -14,6 +14,9 @@ pub(super) struct Unfit {
     pub text: String,
     /// Nova does not expect it: the server ends in ERROR.
     pub fatal: bool,
+    /// It is the last of the hosts that were tried. The error is that there is no valid host; these words are the newest
+    /// event's (conductor/tasks/live_migrate.py `_find_destination`).
+    pub tried: bool,
 }
 
 impl Unfit {
@@ -23,6 +26,7 @@ impl Unfit {
             class: "NoValidHost",
             text: "No valid host was found. There are not enough hosts available.".to_owned(),
             fatal: false,
+            tried: false,
         }
     }
 }
@@ -57,7 +61,7 @@ impl World {
     pub(super) fn has_room(&self, host: &HostState, row: &Server) -> bool {
         let need = Room::of(row);
         // Since Zed 4.0 and 1.0 for new providers, before 16.0 and 1.5 (conf/compute.py initial_*_allocation_ratio).
-        let (cpu, ram) = if self.release.has(92) { (4.0, 1.0) } else { (16.0, 1.5) };
+        let (cpu, ram) = if self.release.does(92) { (4.0, 1.0) } else { (16.0, 1.5) };
         let fits = |field: fn(&Hypervisor) -> Option<u64>, reserved: u64, claimed: u64, need: u64, ratio: f64| {
             total(host, field).is_none_or(|total| {
                 need == 0 || claimed.saturating_add(need) as f64 <= total.saturating_sub(reserved) as f64 * ratio

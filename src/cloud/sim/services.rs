@@ -39,6 +39,8 @@ pub(super) struct HostState {
     pub aggregates: Vec<String>,
     /// Its nova-compute runs.
     pub alive: bool,
+    /// It does not run, and yet is not dead: what it was about goes on when it does.
+    pub hung: bool,
     /// Counts the lives of its nova-compute: what was begun in one is not carried on in the next.
     pub life: u32,
     /// A heartbeat falls on this moment and every interval after it.
@@ -70,6 +72,7 @@ impl HostState {
             hypervisors: host.hypervisors,
             aggregates: host.aggregates,
             alive: !silent,
+            hung: false,
             life: 0,
             phase_ms,
             last_beat_ms: last.min(down_ms.saturating_neg().saturating_sub(1000)),
@@ -158,23 +161,11 @@ impl World {
 
     /// Its nova-compute dies; nobody is told. With `power`, its guests die too.
     pub(super) fn dies(&mut self, host: HostId, power: bool, back_after_ms: Option<u64>) {
-        let (now_ms, beat_ms) = (self.now_ms, self.beat_ms());
-        let state = &mut self.hosts[host];
-        if state.alive {
-            state.last_beat_ms = state.beat_at(now_ms, beat_ms);
-            state.alive = false;
-            state.life += 1;
-            let down_ms = self.habits.service_down_time_s.saturating_mul(1000);
-            let at = u64::try_from(
-                state.last_beat_ms.saturating_add(i64::try_from(down_ms).unwrap_or(i64::MAX)).saturating_add(1),
-            )
-            .unwrap_or(0)
-            .max(now_ms + 1);
-            self.at(at, Due::Host(host, HostDue::TurnsDown));
+        if self.falls_silent(host) || std::mem::take(&mut self.hosts[host].hung) {
             self.source_died(host);
         } else if power || back_after_ms.is_some() {
             // Whenever it was to return before, it does not.
-            state.life += 1;
+            self.hosts[host].life += 1;
         }
         if power {
             let servers: Vec<ServerId> = self.hosts[host].servers.iter().copied().collect();
@@ -186,6 +177,29 @@ impl World {
         if let Some(after) = back_after_ms {
             let life = self.hosts[host].life;
             self.after(after, Due::Host(host, HostDue::Returns { life }));
+        }
+    }
+
+    /// Its last heartbeat was its last, until it returns.
+    fn falls_silent(&mut self, host: HostId) -> bool {
+        let (now_ms, beat_ms) = (self.now_ms, self.beat_ms());
+        let state = &mut self.hosts[host];
+        if !state.alive {
+            return false;
+        }
+        state.last_beat_ms = state.beat_at(now_ms, beat_ms);
+        state.alive = false;
+        state.life += 1;
+        let down_ms = i64::try_from(self.habits.service_down_time_s.saturating_mul(1000)).unwrap_or(i64::MAX);
+        let at =
+            u64::try_from(state.last_beat_ms.saturating_add(down_ms).saturating_add(1)).unwrap_or(0).max(now_ms + 1);
+        self.at(at, Due::Host(host, HostDue::TurnsDown));
+        true
+    }
+
+    pub(super) fn hangs(&mut self, host: HostId) {
+        if self.falls_silent(host) {
+            self.hosts[host].hung = true;
         }
     }
 
@@ -225,8 +239,10 @@ impl World {
             self.edit_service(host, |row| row.state = ServiceState::Up);
         }
         self.other(|| format!("the nova-compute of {} is back", self.hosts[host].name));
-        self.source_returns(host);
-        self.guests_after_boot(host);
+        if !std::mem::take(&mut self.hosts[host].hung) {
+            self.source_returns(host);
+            self.guests_after_boot(host);
+        }
         for due in std::mem::take(&mut self.hosts[host].waiting) {
             let after = self.draws.next(&["waited", &self.hosts[host].name]).between(self.habits.rpc_ms);
             self.after(after, due);

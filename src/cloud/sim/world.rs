@@ -33,6 +33,8 @@ pub(super) enum Due {
         server: ServerId,
         on: bool,
         phase: u8,
+        /// Of the instance action.
+        request: Option<String>,
     },
     Host(HostId, HostDue),
     Built {
@@ -54,6 +56,7 @@ pub(super) enum Due {
     OwnerConfirms(ServerId),
     Rebooted(ServerId),
     Deleted(ServerId),
+    RecordsGo(ServerId),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -141,7 +144,7 @@ impl World {
     pub(super) fn new(scene: Scene, log: Log) -> Self {
         let Scene { inventory, epoch, seed, habits, faults, .. } = scene;
         let draws = Draws::new(seed);
-        let release = Release::new(inventory.capabilities, draws.fixed(&["release"]).chance(0.5));
+        let release = Release::new(inventory.capabilities, habits.behind, draws.fixed(&["release"]).chance(0.5));
         let script = Script::new(faults.script);
         let stale_is_possible = faults.chances.stale > 0.0 || script.reads_stale();
         let next_record =
@@ -337,7 +340,7 @@ impl World {
             Due::Request(ticket) => self.arrives(ticket),
             Due::Begins(own) => self.begins(*own),
             Due::Move(id, step) => self.step(id, step),
-            Due::Power { server, on, phase } => self.power(server, on, phase),
+            Due::Power { server, on, phase, request } => self.power(server, on, phase, request),
             Due::Host(host, HostDue::Returns { life }) => self.compute_returns(host, life),
             Due::Host(host, HostDue::TurnsDown) => self.turns_down(host),
             Due::Built { server, host, done } => self.built(server, host, done),
@@ -348,6 +351,7 @@ impl World {
             Due::OwnerConfirms(server) => self.owner_confirms(server),
             Due::Rebooted(server) => self.rebooted(server),
             Due::Deleted(server) => self.deleted(server),
+            Due::RecordsGo(server) => self.drop_records(server),
         }
     }
 

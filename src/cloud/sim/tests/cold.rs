@@ -69,10 +69,29 @@ async fn a_revert_says_reverted_long_before_the_guest_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stopped_one_that_is_reverted_is_stopped_once_more() {
+    // Seen of nova 26 (Zed): VERIFY_RESIZE, powering-off, on the source.
+    let sim = start(scene(NEWEST, &["h1", "h2"], vec![stopped("s1", "h1")]));
+    sim.ask(&cold("s1")).await.unwrap();
+    pass(60).await;
+    story(&sim, "s1");
+    sim.ask(&Ask::RevertResize { server: "s1".into() }).await.unwrap();
+    pass(30).await;
+    let told = story(&sim, "s1");
+    let end = [
+        "REVERT_RESIZE resize_reverting h1 reverted>h2",
+        "VERIFY_RESIZE powering-off h1 reverted>h2",
+        "SHUTOFF - h1 reverted>h2",
+    ];
+    assert_eq!(told[told.len() - 3..], end);
+    assert!(!sim.is_running("s1"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_end_where_nova_leaves_them() {
     for (fate, end, runs) in [
         (Fate::NoValidHostLate, vec!["RESIZE resize_prep h1 error", "ACTIVE - h1 error"], true),
-        (Fate::Fails, vec!["RESIZE resize_prep h1 error>h2", "ACTIVE - h1 error>h2"], true),
+        (Fate::Fails, vec!["RESIZE resize_migrating h1 error>h2", "ACTIVE - h1 error>h2"], true),
         (
             Fate::ErrorsOnSource,
             vec!["RESIZE resize_migrating h1 error>h2", "ERROR resize_migrating h1 error>h2", "ERROR - h1 error>h2"],
@@ -80,7 +99,7 @@ async fn failures_end_where_nova_leaves_them() {
         ),
         (
             Fate::ErrorsOnDest,
-            vec!["RESIZE resize_finish h2 error>h2", "ERROR resize_finish h2 error>h2", "ERROR - h2 error>h2"],
+            vec!["ERROR resize_finish h2 post-migrating>h2", "ERROR resize_finish h2 error>h2", "ERROR - h2 error>h2"],
             false,
         ),
     ] {

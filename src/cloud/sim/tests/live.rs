@@ -70,7 +70,8 @@ async fn pre_checks_fail_after_the_202_and_leave_the_server_alone() {
 #[tokio::test(start_paused = true)]
 async fn below_2_34_pre_checks_and_no_valid_host_are_refused_with_400() {
     let sim = lab(30, AskKind::Live, Fate::PrecheckFails);
-    assert_eq!(refusal(sim.ask(&live("s1")).await), Refusal::Other);
+    // Each host refuses in its own words, and in the end there is none (observed on nova 34 at 2.12 and 2.33).
+    assert_eq!(refusal(sim.ask(&live("s1")).await), Refusal::NoValidHost);
     pass(10).await;
     assert_eq!(story(&sim, "s1").last().unwrap(), "ACTIVE - h1 error");
     let sim = lab(12, AskKind::Live, Fate::NoValidHostLate);
@@ -80,15 +81,12 @@ async fn below_2_34_pre_checks_and_no_valid_host_are_refused_with_400() {
 #[tokio::test(start_paused = true)]
 async fn halfway_failures_end_as_the_release_has_it_and_the_row_first() {
     for (minor, ends) in [(NEWEST, "failed"), (79, "error")] {
-        // The fate may strike while it is prepared, too; this seed's does not.
         let sim = lab(minor, AskKind::Live, Fate::Fails);
         sim.ask(&live("s1")).await.unwrap();
         pass(60).await;
         let story = story(&sim, "s1");
         let expected = ["ACTIVE - h1 running>h2".to_owned(), format!("ACTIVE - h1 {ends}>h2")];
-        let before = ["ACTIVE - h1 error>h2".to_owned(), format!("ACTIVE - h1 {ends}>h2")];
-        let end = &story[story.len() - 2..];
-        assert!(end == expected || end == before || story.last() == expected.last(), "{story:?}");
+        assert_eq!(story[story.len() - 2..], expected, "{story:?}");
         assert!(sim.is_running("s1"));
         assert_eq!(row(&sim, "s1").host.as_deref(), Some("h1"));
     }

@@ -5,6 +5,7 @@ mod faults;
 mod hosts;
 mod live;
 mod night;
+mod observed;
 mod power;
 mod readings;
 mod scheduler;

@@ -45,15 +45,30 @@ async fn what_each_state_allows() {
         (ServerStatus::Shutoff, "stopped", [false, true, false, true, false]),
         (ServerStatus::Paused, "paused", [true, false, false, false, false]),
         (ServerStatus::Suspended, "suspended", [false; 5]),
+        (ServerStatus::VerifyResize, "resized", [false, false, false, false, true]),
         (ServerStatus::Rescue, "rescued", [false; 5]),
         (ServerStatus::ShelvedOffloaded, "shelved_offloaded", [false; 5]),
         (ServerStatus::Error, "error", [false, false, true, false, false]),
         (ServerStatus::SoftDeleted, "soft-delete", [false; 5]),
         (ServerStatus::Build, "building", [false; 5]),
     ] {
-        for (ask, allowed) in asks("s1").into_iter().zip(allowed) {
+        let both = asks("s1").into_iter().zip(allowed).flat_map(|(ask, is)| [NEWEST, 93].map(|v| (ask.clone(), is, v)));
+        for (ask, allowed, minor) in both {
             let row = Server { status: status.clone(), vm_state: vm_state.into(), ..server("s1", "h1") };
-            let sim = start(scene(NEWEST, &["h1", "h2"], vec![row]));
+            let mut it = scene(minor, &["h1", "h2"], vec![row]);
+            if status == ServerStatus::VerifyResize {
+                it.inventory.migrations = vec![Migration {
+                    id: 1,
+                    server: "s1".into(),
+                    kind: Some(MigrationKind::Cold),
+                    status: MigrationStatus::Finished,
+                    source_host: Some("h2".into()),
+                    dest_host: Some("h1".into()),
+                    created_at: Some(epoch()),
+                    updated_at: Some(epoch()),
+                }];
+            }
+            let sim = start(it);
             match sim.ask(&ask).await {
                 Ok(_) => assert!(allowed, "{status}: {ask:?}"),
                 Err(error) => {
