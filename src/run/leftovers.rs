@@ -63,6 +63,11 @@ fn of_step(node: &Node, engine: &Engine, run: &RunId) -> Option<Leftover> {
             let (what, remedy) = words(node, outcome, run);
             of(kind, what, remedy)
         }
+        // It was to be tried again, and its host was given up before.
+        (StepKind::Move { .. }, StepState::Waiting, Some(outcome @ Outcome::Failed { .. })) => {
+            let (what, remedy) = words(node, outcome, run);
+            of(LeftoverKind::ServerNotMoved, what, remedy)
+        }
         (StepKind::Move { .. }, StepState::Waiting, _) if engine_has_begun(engine, &host) => {
             of(LeftoverKind::ServerNotMoved, format!("it is still on {host}"), resume)
         }
@@ -104,7 +109,7 @@ fn has_start(engine: &Engine, host: &str, server: &str) -> bool {
 }
 
 fn engine_has_begun(engine: &Engine, host: &str) -> bool {
-    engine.on_host(host).any(|node| matches!(node.step.kind, StepKind::Disable) && node.state == StepState::Done)
+    engine.on_host(host).any(|node| matches!(node.step.kind, StepKind::Disable) && node.was_done)
 }
 
 /// What happened, with Nova's words, and what to do.

@@ -19,16 +19,15 @@ const PACE_MIN: Duration = Duration::from_secs(1);
 /// The longest pause: a freed slot should not stay unused for longer.
 const PACE_MAX: Duration = Duration::from_secs(5);
 /// The pause while it is not known yet how often migrations end.
-const PACE_FIRST: Duration = Duration::from_secs(2);
-/// Usual time between two ends at one source to wait between readings. With one more queued behind each running migration
-/// a source is idle only when two end between two readings: at this share for a hundredth of the time, and a seventh of
-/// the readings is saved.
-const PACE_SHARE: f64 = 1.15;
+const PACE_FIRST: Duration = Duration::from_millis(1500);
+/// What becomes of the pause when two migrations of one source ended within it: with one more queued behind each running
+/// one, that is when a source was idle.
+const PACE_SHORTER: f64 = 0.85;
 /// How far a `changes-since` reaches back behind the last reading: timestamps are second-granular, and several API
 /// servers' clocks differ a little.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(5);
 /// How long a server row may be wanted before it is read for that alone; within it, wants are served together.
-const BATCH_WANTS: Duration = Duration::from_secs(15);
+const BATCH_WANTS: Duration = Duration::from_secs(20);
 /// A migration running for longer than this has its bytes read.
 const PROGRESS_AFTER: Duration = Duration::from_secs(6);
 /// Nova writes the bytes every 5 s (nova/virt/libvirt/migration.py).
@@ -146,11 +145,16 @@ impl Pace {
     fn ended(&mut self, source: &str, count: u32, now: Instant) {
         let Some(since) = self.since.insert(source.to_owned(), now) else { return };
         let each = now.duration_since(since) / count.max(1);
-        self.usual = Some(self.usual.map_or(each, |usual| usual.mul_f64(0.7) + each.mul_f64(0.3)));
+        self.usual = Some(match self.usual {
+            None => each,
+            // The time since the last reading has idle time in it.
+            Some(usual) if count > 1 => each.min(usual.mul_f64(PACE_SHORTER)),
+            Some(usual) => usual.mul_f64(0.7) + each.mul_f64(0.3),
+        });
     }
 
     fn pause(&self) -> Duration {
-        self.usual.map_or(PACE_FIRST, |usual| usual.mul_f64(PACE_SHARE).clamp(PACE_MIN, PACE_MAX))
+        self.usual.map_or(PACE_FIRST, |usual| usual.clamp(PACE_MIN, PACE_MAX))
     }
 }
 
@@ -521,5 +525,26 @@ impl State {
             copying.shrunk_at = now;
         }
         copying.progress = Some(progress);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_is_as_long_as_migrations_are_apart_and_shorter_once_a_source_was_idle() {
+        let mut pace = Pace::default();
+        let begun = Instant::now();
+        let at = |s: f64| begun + Duration::from_secs_f64(s);
+        assert_eq!(pace.pause(), PACE_FIRST);
+        pace.ended("h1", 1, at(4.0));
+        assert_eq!(pace.pause(), PACE_FIRST, "the first one began with being scheduled");
+        pace.ended("h1", 1, at(6.0));
+        assert_eq!(pace.pause(), Duration::from_secs(2));
+        pace.ended("h1", 2, at(10.0));
+        assert_eq!(pace.pause(), Duration::from_millis(1700));
+        pace.ended("h1", 1, at(70.0));
+        assert_eq!(pace.pause(), PACE_MAX);
     }
 }

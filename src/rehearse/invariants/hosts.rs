@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::story::{
-    Found, Now, READING_LAGS_MS, Readings, World, graphs, is_move, may_stay, steps, tell, told_no, waves, words,
+    Found, Now, READING_LAGS_MS, Readings, World, graphs, is_move, leaves, may_stay, moves, steps, tell, told_no,
+    waves, words,
 };
 use super::{Story, Violation};
 use crate::cloud::sim::What;
@@ -25,6 +26,7 @@ pub(super) fn disabled_before_moved(story: &Story<'_>) -> Vec<Violation> {
     let mut begun: BTreeSet<u32> = BTreeSet::new();
     // A host without a server to move may be done, and given back, before the others of its wave are listed.
     let mut given_back: BTreeSet<&str> = BTreeSet::new();
+    let moves = moves(story);
     tell(story, |world, now| {
         let Now::Seen(seen) = now else { return };
         readings.sees(seen);
@@ -35,8 +37,7 @@ pub(super) fn disabled_before_moved(story: &Story<'_>) -> Vec<Violation> {
             }
             What::Service(row) => drop(disabled_since.remove(row.host.as_str())),
             What::Asked { ask, .. } if is_move(ask) => {
-                let from = ask.server().and_then(|id| world.server(id)).and_then(|row| row.host.as_deref());
-                let Some(wave) = from.and_then(|host| waves.get(host)) else { return };
+                let Some(wave) = leaves(world, ask, &moves).and_then(|host| waves.get(host)) else { return };
                 if !begun.insert(*wave) {
                     return;
                 }

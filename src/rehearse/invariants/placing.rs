@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::story::{Found, Now, World, is_move, server_of, steps, tell, waves, words};
+use super::story::{Found, Now, World, leaves, moves, server_of, steps, tell, waves, words};
 use super::{Story, Violation};
 use crate::cloud::sim::{Told, What};
 use crate::cloud::{Ask, GroupPolicy, Migration, MigrationKind, Server, ServiceStatus};
@@ -80,15 +80,15 @@ pub(super) fn nowhere_forbidden(story: &Story<'_>) -> Vec<Violation> {
     let mut found = Found::of(4);
     let waves = waves(story);
     let mut begun: BTreeSet<u32> = BTreeSet::new();
+    let moves = moves(story);
     let mut given_back: BTreeSet<&str> = BTreeSet::new();
     let mut placed: BTreeMap<u64, &str> = BTreeMap::new();
     tell(story, |world, now| {
         let Now::Seen(seen) = now else { return };
         let (server, to, how) = match &seen.what {
             What::Asked { ask, arrived, answer } => {
-                if *arrived && is_move(ask) {
-                    let from = ask.server().and_then(|id| world.server(id)).and_then(|row| row.host.as_deref());
-                    begun.extend(from.and_then(|host| waves.get(host)));
+                if *arrived {
+                    begun.extend(leaves(world, ask, &moves).and_then(|host| waves.get(host)));
                 }
                 match ask {
                     Ask::DisableService { host, .. } if *arrived => {

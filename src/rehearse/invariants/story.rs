@@ -303,6 +303,20 @@ pub(super) fn is_move(ask: &Ask) -> bool {
     matches!(ask, Ask::LiveMigrate { .. } | Ask::ColdMigrate { .. } | Ask::Stop { .. })
 }
 
+/// The servers that any graph moves, each with the host it leaves.
+pub(super) fn moves<'a>(story: &Story<'a>) -> BTreeSet<(&'a str, &'a str)> {
+    let moves = steps(story).into_values().filter(|step| matches!(step.kind, StepKind::Move { .. }));
+    moves.filter_map(|step| Some((step.host.as_str(), server_of(step)?))).collect()
+}
+
+/// The host that a server is asked to leave: none where somebody moved it after it was read, since it was asked for as of
+/// the host it had been on.
+pub(super) fn leaves<'w>(world: &'w World<'_>, ask: &Ask, moves: &BTreeSet<(&str, &str)>) -> Option<&'w str> {
+    let id = ask.server().filter(|_| is_move(ask))?;
+    let from = world.server(id).and_then(|row| row.host.as_deref())?;
+    moves.contains(&(from, id)).then_some(from)
+}
+
 /// The server that a step is about.
 pub(super) fn server_of(step: &Step) -> Option<&str> {
     match &step.kind {

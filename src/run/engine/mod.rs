@@ -53,7 +53,7 @@ pub struct Node {
     /// Something it needs has failed for good, or it found no room among moves whose end was never seen.
     pub blocked: bool,
     /// It was done once, in this process or an earlier one.
-    was_done: bool,
+    pub was_done: bool,
     needs: Vec<usize>,
     dependants: Vec<usize>,
     /// Index of its host.

@@ -9,7 +9,7 @@ use crate::event::{Done, Outcome, ServerBefore};
 use crate::run::watch::{Seen, Want};
 
 /// A row older than this is read anew before its server is asked for anything.
-pub(super) const ROW_MAX_AGE: Duration = Duration::from_secs(15);
+pub(super) const ROW_MAX_AGE: Duration = Duration::from_secs(20);
 /// Nova's API records a server action before it answers, so a request that shows no trace for this long never arrived
 /// (an RPC may take 60 s, `rpc_response_timeout`).
 pub(super) const NEVER_ARRIVED_AFTER_S: u64 = 75;
