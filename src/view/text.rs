@@ -407,7 +407,8 @@ impl Table {
         }
     }
 
-    /// As wide as the contents; where that is too wide, the widest column gives way first.
+    /// As wide as the contents; where that is too wide, the widest column gives way first, down to its least width, and
+    /// then the last one: what a row is about stands first.
     fn widths(&self, available: usize) -> Vec<usize> {
         let mut widths: Vec<usize> = self.columns.iter().map(|(title, ..)| width(title)).collect();
         for row in &self.rows {
@@ -416,16 +417,15 @@ impl Table {
             }
         }
         let gaps = 2 * widths.len().saturating_sub(1);
-        for all in [false, true] {
-            while widths.iter().sum::<usize>() + gaps > available {
-                let least = |least: usize| if all { MIN_CELL } else { least.max(MIN_CELL) };
-                let columns = widths.iter_mut().zip(&self.columns);
-                let widest = columns.filter(|(width, column)| **width > least(column.2)).map(|(width, _)| width).max();
-                match widest {
-                    Some(widest) => *widest -= 1,
-                    None => break,
-                }
-            }
+        while widths.iter().sum::<usize>() + gaps > available {
+            let columns = widths.iter_mut().zip(&self.columns);
+            let above = columns.filter(|(width, column)| **width > column.2.max(MIN_CELL)).map(|(width, _)| width);
+            let Some(widest) = above.max() else { break };
+            *widest -= 1;
+        }
+        while widths.iter().sum::<usize>() + gaps > available {
+            let Some(last) = widths.iter_mut().rfind(|width| **width > MIN_CELL) else { break };
+            *last -= 1;
         }
         widths
     }

@@ -62,6 +62,20 @@ fn the_widest_column_of_a_table_gives_way() {
     "#);
 }
 
+#[test]
+fn what_a_row_is_about_is_cut_last() {
+    let columns = [("HOST", 12), ("ZONE", 4), ("SERVICE", 14), ("SERVERS", 10), ("DISABLED BECAUSE", 22)];
+    let mut table = Table::new(&columns.map(|(title, least)| (title, Align::Left, least)));
+    let cells = ["cmp-07.prod1", "nova", "disabled, DOWN", "112 ACTIVE", "run 20261123-2308-f4f4"];
+    table.row(cells.map(|cell| (Tone::Plain, cell.to_owned())).to_vec());
+    let mut page = Page::new(Style { color: false, width: 60 });
+    table.write(&mut page, 0);
+    insta::assert_snapshot!(page.finish(), @r#"
+    HOST          ZONE  SERVICE         SERVERS     DISABLED BE…
+    cmp-07.prod1  nova  disabled, DOWN  112 ACTIVE  run 2026112…
+    "#);
+}
+
 proptest! {
     #[test]
     fn fitted_text_fits(text in hostile(), columns in 0..40_usize) {
