@@ -1,12 +1,10 @@
 use super::execute::{Consent, Output, Start, start};
-use super::load::{compile_now, folder_of};
+use super::load::{compile_now, folder_of, name_by_hand};
 use super::{Failure, Surroundings};
 use crate::plan::Rung;
 
 /// What a plan's limits may be; the plan says so again, but not in terms of the option.
 const AT_ONCE: std::ops::RangeInclusive<i64> = 1..=100_000;
-/// Room for some hosts in the name of the plan.
-const NAME_CHARS: usize = 60;
 
 const HELP: &str = "\
 The hosts are disabled, then emptied, and stay out of service until `furlough enable`. It is a run like any \
@@ -69,7 +67,10 @@ impl From<Method> for Rung {
 impl Drain {
     pub(super) async fn execute(self, surroundings: &Surroundings) -> Result<u8, Failure> {
         let text = self.plan_text()?;
-        let plan = crate::plan::parse("the plan made of this command line", &text)?;
+        let mut plan = crate::plan::parse("the plan made of this command line", &text)?;
+        for entry in &mut plan.hosts {
+            "the command line".clone_into(&mut entry.at);
+        }
         let (cloud, graph) = compile_now(surroundings, &plan).await?;
         let folder = folder_of(std::path::Path::new("."))?;
         let ready = Start { cloud, graph, plan_text: Some(text), folder, inherits: Vec::new() };
@@ -85,7 +86,7 @@ impl Drain {
         Ok(format!(
             "furlough: 1\nname: {}\nhosts: [{{name: {}}}]\nwaves: {{max_hosts: {}}}\ndrain:\n  servers: [{{ladder: {}}}]\n  \
              limits: {{cloud: {}, source: {}}}\n  late_arrivals: {}\nfinish: keep_disabled\n",
-            serde_json::to_string(&self.name()).map_err(unwritable)?,
+            serde_json::to_string(&name_by_hand("drain", &self.hosts)).map_err(unwritable)?,
             serde_json::to_string(&globs).map_err(unwritable)?,
             self.hosts.len(),
             serde_json::to_string(&ladder).map_err(unwritable)?,
@@ -93,17 +94,5 @@ impl Drain {
             self.source,
             serde_json::to_string(&self.late_arrivals).map_err(unwritable)?,
         ))
-    }
-
-    /// `drain cmp-01 cmp-02 and 3 more`: a plan's name is in the disabled reason of each host, and short.
-    fn name(&self) -> String {
-        let mut name = "drain".to_owned();
-        for (at, host) in self.hosts.iter().enumerate() {
-            if at > 0 && name.chars().count() + host.chars().count() > NAME_CHARS {
-                return format!("{name} and {} more", self.hosts.len() - at);
-            }
-            name.push_str(&format!(" {host}"));
-        }
-        name
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::execute::{Consent, Output, Start, start};
-use super::load::{folder_of, read_cloud};
+use super::load::{folder_of, name_by_hand, read_cloud};
 use super::{Failure, Surroundings};
 use crate::cloud::Cloud as _;
 use crate::compile::compile_enable;
@@ -52,7 +52,8 @@ impl Enable {
         }
         drop(journal);
         let inventory = read_cloud(&cloud).await?;
-        let graph = compile_enable(&inventory, cloud.name(), &self.hosts, &stopped)?;
+        let name = name_by_hand("enable", &self.hosts);
+        let graph = compile_enable(&inventory, cloud.name(), &name, &self.hosts, &stopped)?;
         let folder = folder_of(std::path::Path::new("."))?;
         let ready = Start { cloud, graph, plan_text: None, folder, inherits };
         start(surroundings, ready, &self.consent, &self.output).await

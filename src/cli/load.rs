@@ -1,4 +1,4 @@
-//! Reads a plan or a compiled plan from a file and compiles it against the cloud.
+//! Reads a plan or a compiled plan from a file and compiles it against the cloud; names what no file names.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -84,4 +84,19 @@ pub(super) async fn compile_now(surroundings: &Surroundings, plan: &Plan) -> Res
 /// Takes a reading of everything.
 pub(super) async fn read_cloud(cloud: &Nova) -> Result<Inventory, Failure> {
     cloud.inventory().await.map_err(|error| Failure::of_cloud(&error, cloud.name()))
+}
+
+/// Room for some hosts in the name of a run that no file names.
+const NAME_CHARS: usize = 60;
+
+/// `drain cmp-01 cmp-02 and 3 more`: the name of a run is in the disabled reason of each host, and short.
+pub(super) fn name_by_hand(command: &str, hosts: &[String]) -> String {
+    let mut name = command.to_owned();
+    for (at, host) in hosts.iter().enumerate() {
+        if at > 0 && name.chars().count() + host.chars().count() > NAME_CHARS {
+            return format!("{name} and {} more", hosts.len() - at);
+        }
+        name.push_str(&format!(" {host}"));
+    }
+    name
 }

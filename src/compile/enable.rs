@@ -16,16 +16,18 @@ use crate::plan::{
 /// request waits behind others.
 const START_TIMEOUT_S: u64 = 600;
 
-/// Puts `hosts` back into service. `stopped` are the servers of each that a run stopped and left there.
+/// Puts `hosts` back into service, in a run of this name. `stopped` are the servers of each that a run stopped and left
+/// there.
 ///
 /// A host that someone else disabled blocks: it is theirs to enable. One that is enabled already gets no such step.
 pub fn compile_enable(
     inventory: &Inventory,
     cloud: &str,
+    name: &str,
     hosts: &[String],
     stopped: &BTreeMap<String, Vec<String>>,
 ) -> Result<Graph, CompileError> {
-    let mut graph = empty(plan(hosts)?, inventory, cloud);
+    let mut graph = empty(plan(name, hosts)?, inventory, cloud);
     let mut steps = Steps::default();
     for name in hosts {
         if graph.hosts.iter().any(|host| host.name == *name) {
@@ -118,7 +120,7 @@ fn row(server: &Server, host: &str) -> ServerPlan {
 }
 
 /// The plan that a graph carries in any case: these hosts, nothing moved.
-fn plan(hosts: &[String]) -> Result<Plan, CompileError> {
+fn plan(name: &str, hosts: &[String]) -> Result<Plan, CompileError> {
     let pattern = |name: &String| {
         Pattern::parse(name).map_err(|TextError { message, .. }| CompileError::Expression {
             at: "hosts[0].name".to_owned(),
@@ -129,7 +131,7 @@ fn plan(hosts: &[String]) -> Result<Plan, CompileError> {
     };
     let one_at_a_time = MoveTimeout { base_s: START_TIMEOUT_S, per_gib_s: 0 };
     Ok(Plan {
-        name: "enable".to_owned(),
+        name: name.to_owned(),
         cloud: None,
         hosts: vec![HostSelector {
             name: hosts.iter().map(pattern).collect::<Result<_, _>>()?,

@@ -86,7 +86,7 @@ fn enabling_starts_what_was_stopped_first() {
     let inventory = held(&["cmp-1", "cmp-2"], servers);
     let stopped = BTreeMap::from([("cmp-1".to_owned(), ["a", "b", "c", "gone"].map(str::to_owned).to_vec())]);
     let hosts = ["cmp-1".to_owned(), "cmp-1".to_owned()];
-    let graph = compile_enable(&inventory, "test", &hosts, &stopped).unwrap();
+    let graph = compile_enable(&inventory, "test", "enable", &hosts, &stopped).unwrap();
     assert_eq!(ids(&graph), ["cmp-1/start/a", "cmp-1/enable"]);
     assert_eq!(graph.steps[1].needs, [graph.steps[0].id.clone()]);
     assert!(matches!(graph.steps[1].kind, StepKind::Enable));
@@ -103,7 +103,7 @@ fn only_furloughs_own_hosts_are_enabled() {
     inventory.hosts[1].service.state = ServiceState::Down;
     inventory.hosts[2].service.status = ServiceStatus::Enabled;
     let hosts: Vec<String> = inventory.hosts.iter().map(|host| host.name.clone()).collect();
-    let graph = compile_enable(&inventory, "test", &hosts, &BTreeMap::new()).unwrap();
+    let graph = compile_enable(&inventory, "test", "enable", &hosts, &BTreeMap::new()).unwrap();
     let codes: Vec<(&str, BlockerCode)> =
         graph.blockers.iter().map(|blocker| (blocker.host.as_str(), blocker.code)).collect();
     assert_eq!(codes, [("cmp-1", BlockerCode::NotHeld), ("cmp-2", BlockerCode::HostDown)]);
@@ -111,6 +111,6 @@ fn only_furloughs_own_hosts_are_enabled() {
     assert_eq!(ids(&graph), ["cmp-1/enable", "cmp-2/enable", "cmp-4/enable"]);
     assert_eq!(graph.gaps, ["host cmp-3 is enabled already"]);
 
-    let error = compile_enable(&inventory, "test", &["cmp1".to_owned()], &BTreeMap::new()).unwrap_err();
+    let error = compile_enable(&inventory, "test", "enable", &["cmp1".to_owned()], &BTreeMap::new()).unwrap_err();
     assert_eq!(error.to_string(), "no compute host is named cmp1; the nearest name there is `cmp-1`");
 }
