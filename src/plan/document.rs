@@ -112,7 +112,7 @@ pub struct Limits {
     /// it might choose could exceed this.
     pub destination: Option<u32>,
     /// Live migrations held in Nova's own queue behind each source's running ones, where the release can withdraw them
-    /// (2.65), so that Nova is never idle between two. 0 turns it off.
+    /// (2.65), so that Nova is never idle between two. 0 turns it off; with 2 one reading serves two short migrations.
     pub queue_ahead: u32,
 }
 

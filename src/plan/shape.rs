@@ -222,7 +222,7 @@ static LIMITS: Shape = Shape {
         ),
         optional(
             "queue_ahead",
-            Kind::Whole { min: 0, default: Some(1) },
+            Kind::Whole { min: 0, default: Some(2) },
             "Live migrations held in Nova's queue behind each source's running ones; 0 turns it off.",
         ),
     ],

@@ -157,6 +157,7 @@ impl Driver {
                 (graph.as_ref().clone(), folder.clone(), events, None)
             }
         };
+        watch.queued_ahead(if can_withdraw { root.plan.drain.limits.queue_ahead } else { 0 });
         let mut driver = Self {
             engine: Engine::new(&root, can_withdraw)?,
             plan: Arc::new(root.plan.clone()),
@@ -356,7 +357,10 @@ impl Driver {
                     self.disabled_at.insert(node.step.host.clone(), event.at);
                 }
             }
-            EventKind::QueueingStopped { .. } => self.queueing_stopped = true,
+            EventKind::QueueingStopped { .. } => {
+                self.queueing_stopped = true;
+                self.watch.queued_ahead(0);
+            }
             EventKind::GraphExtended { graph } => {
                 self.learn_left(&graph.servers);
                 let left = graph.servers.iter().filter(|server| server.ladder.first() == Some(&Rung::Leave));

@@ -18,10 +18,11 @@ use crate::cloud::{Cloud, CloudError, LiveProgress, Migration, MigrationQuery, M
 const PACE_MIN: Duration = Duration::from_secs(1);
 /// The longest pause: a freed slot should not stay unused for longer.
 const PACE_MAX: Duration = Duration::from_secs(5);
-/// The pause while it is not known yet how often migrations end.
-const PACE_FIRST: Duration = Duration::from_millis(1500);
-/// What becomes of the pause when two migrations of one source ended within it: with one more queued behind each running
-/// one, that is when a source was idle.
+/// The pause until a first migration has ended: it is scheduled, checked on both hosts and then copied.
+const PACE_FIRST: Duration = Duration::from_secs(3);
+/// The pause until a second one has: only then is known how far apart they are.
+const PACE_SECOND: Duration = Duration::from_millis(1500);
+/// What becomes of the pause when more migrations of one source ended within it than were queued there: then it was idle.
 const PACE_SHORTER: f64 = 0.85;
 /// How far a `changes-since` reaches back behind the last reading: timestamps are second-granular, and several API
 /// servers' clocks differ a little.
@@ -137,6 +138,8 @@ struct Copying {
 #[derive(Default)]
 struct Pace {
     usual: Option<Duration>,
+    /// How many migrations wait in Nova's queue behind each source's running ones.
+    queued: u32,
     /// When each source last had a migration end. Its first one says nothing: it began with being scheduled.
     since: HashMap<String, Instant>,
 }
@@ -147,14 +150,18 @@ impl Pace {
         let each = now.duration_since(since) / count.max(1);
         self.usual = Some(match self.usual {
             None => each,
-            // The time since the last reading has idle time in it.
-            Some(usual) if count > 1 => each.min(usual.mul_f64(PACE_SHORTER)),
+            // They may have ended long before this reading, so the time since the one before says too much of each.
+            Some(usual) if count > self.queued.max(1) => usual.mul_f64(PACE_SHORTER),
             Some(usual) => usual.mul_f64(0.7) + each.mul_f64(0.3),
         });
     }
 
+    /// With more than one queued, a source stays busy for longer than one of them takes: half of one is left for the
+    /// answer to travel and the next to be asked.
     fn pause(&self) -> Duration {
-        self.usual.map_or(PACE_FIRST, |usual| usual.clamp(PACE_MIN, PACE_MAX))
+        let unknown = if self.since.is_empty() { PACE_FIRST } else { PACE_SECOND };
+        let busy = (f64::from(self.queued) - 0.5).max(1.0);
+        self.usual.map_or(unknown, |usual| usual.mul_f64(busy).clamp(PACE_MIN, PACE_MAX))
     }
 }
 
@@ -188,6 +195,11 @@ impl Watch {
             trouble: watch::Sender::new(None),
             syncing: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// Live migrations that wait in Nova's queue behind each source's running ones: as long as they last, no source is idle.
+    pub fn queued_ahead(&self, queued: u32) {
+        self.lock().pace.queued = queued;
     }
 
     /// A poisoned lock still holds readings that are at worst incomplete, and the next reading mends them.
@@ -534,16 +546,20 @@ mod tests {
 
     #[test]
     fn the_pause_is_as_long_as_migrations_are_apart_and_shorter_once_a_source_was_idle() {
-        let mut pace = Pace::default();
+        let mut pace = Pace { queued: 1, ..Pace::default() };
         let begun = Instant::now();
         let at = |s: f64| begun + Duration::from_secs_f64(s);
         assert_eq!(pace.pause(), PACE_FIRST);
         pace.ended("h1", 1, at(4.0));
-        assert_eq!(pace.pause(), PACE_FIRST, "the first one began with being scheduled");
+        assert_eq!(pace.pause(), PACE_SECOND, "the first one began with being scheduled");
         pace.ended("h1", 1, at(6.0));
         assert_eq!(pace.pause(), Duration::from_secs(2));
         pace.ended("h1", 2, at(10.0));
         assert_eq!(pace.pause(), Duration::from_millis(1700));
+        pace.queued = 2;
+        assert_eq!(pace.pause(), Duration::from_millis(2550), "two stand behind the running one");
+        pace.ended("h1", 2, at(13.4));
+        assert_eq!(pace.pause(), Duration::from_millis(2550), "two ended, and the third was under way");
         pace.ended("h1", 1, at(70.0));
         assert_eq!(pace.pause(), PACE_MAX);
     }

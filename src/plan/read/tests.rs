@@ -75,7 +75,7 @@ fn what_is_left_out_has_the_documented_defaults() {
     assert_eq!(plan.waves, Waves { max_hosts: Count::Hosts(1), first: None });
     assert_eq!(plan.drain.servers.len(), 1);
     assert_eq!(plan.drain.servers[0].ladder, [Rung::Live, Rung::Cold]);
-    assert_eq!(plan.drain.limits, Limits { cloud: 20, source: 1, destination: None, queue_ahead: 1 });
+    assert_eq!(plan.drain.limits, Limits { cloud: 20, source: 1, destination: None, queue_ahead: 2 });
     assert_eq!(plan.drain.live.block_migration, BlockMigration::Auto);
     assert_eq!(plan.drain.live.stalled_after_s, 90);
     assert_eq!(plan.drain.live.timeout, MoveTimeout { base_s: minutes(2), per_gib_s: 60 });
