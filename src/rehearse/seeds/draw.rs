@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::rows::{epoch, host, in_state, inventory, plan, record, server};
 use super::stage::{Cut, Setting, When};
+use crate::cloud::fixture::{epoch, host, in_state, inventory, record, server};
 use crate::cloud::sim::{Faults, Habits, Happening, Scripted};
 use crate::cloud::{
     Capabilities, GroupPolicy, Host, Inventory, Microversion, MigrationKind, MigrationStatus, Server, ServerGroup,
     ServerStatus, ServiceStatus,
 };
 use crate::compile::compile;
+use crate::plan::fixture::plan;
 use crate::plan::{
     Action, Command, Count, Expr, Finish, Limits, MoveTimeout, OnFailure, Plan, Rung, Scope, ServerRule, Template,
     Wait, Waves,
@@ -147,7 +148,7 @@ const LADDERS: [&[Rung]; 9] = [
 ];
 
 fn the_plan(dice: &mut Dice) -> Plan {
-    let mut plan = plan(dice.one(&LADDERS), 1);
+    let mut plan = plan(&["h*"], dice.one(&LADDERS));
     if dice.percent(35) {
         let when = dice.one(&[
             "server.status == 'SHUTOFF'",

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::over;
-use super::rows::{host, in_state, inventory, plan, server};
 use super::stage::{Cut, Played, Setting, When};
 use crate::cloud::ServerStatus;
+use crate::cloud::fixture::{host, in_state, inventory, server};
 use crate::cloud::sim::{AskKind, Fate, Faults, Habits, Happening, ReadFate, ReadKind, Scripted, What};
 use crate::compile::{StepId, StepKind, compile};
 use crate::event::{Ending, EventKind};
+use crate::plan::fixture::plan;
 use crate::plan::{Action, Command, Count, Expr, Finish, Rung, Scope, Template, Wait};
 use crate::rehearse::machine::CommandHabits;
 
@@ -75,7 +76,7 @@ const READ_FATES: [ReadFate; 6] = [
 /// A night in which every kind of step happens: one host of two servers that are moved live and cold and one that is
 /// stopped, a command, a wait.
 fn whole() -> Setting {
-    let mut plan = plan(&[Rung::Live, Rung::Cold, Rung::Stop], 1);
+    let mut plan = plan(&["h*"], &[Rung::Live, Rung::Cold, Rung::Stop]);
     let rule = crate::plan::ServerRule {
         when: Expr::parse("server.name == 'name-of-s3'", Scope::Server).ok(),
         ladder: vec![Rung::Stop],
