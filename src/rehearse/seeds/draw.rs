@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::stage::{Cut, Setting, When};
+use super::stage::Setting;
 use crate::cloud::fixture::{epoch, host, in_state, inventory, record, server};
 use crate::cloud::sim::{Faults, Habits, Happening, Scripted};
 use crate::cloud::{
@@ -17,6 +18,7 @@ use crate::plan::{
     Wait, Waves,
 };
 use crate::rehearse::machine::CommandHabits;
+use crate::rehearse::{Kill, KillWhen};
 use crate::run::Stop;
 
 /// Chance from a number: splitmix64, so that a seed means the same on every machine.
@@ -129,10 +131,11 @@ fn script(dice: &mut Dice, inventory: &Inventory) -> Vec<Scripted> {
     script
 }
 
-fn cut(dice: &mut Dice) -> Cut {
+fn cut(dice: &mut Dice) -> Kill {
     let append = if dice.percent(70) { dice.between(1, 60) } else { dice.between(1, 300) };
-    let when = dice.one(&[When::Before, When::After, When::After, When::Full]);
-    Cut { append, when, pause_ms: dice.one(&[0, 0, 300, 5_000, 70_000, 900_000]) }
+    let when = dice.one(&[KillWhen::Before, KillWhen::After, KillWhen::After, KillWhen::Full]);
+    let pause = Duration::from_millis(dice.one(&[0, 0, 300, 5_000, 70_000, 900_000]));
+    Kill { append, when, pause }
 }
 
 const LADDERS: [&[Rung]; 9] = [
