@@ -6,6 +6,8 @@
 
 mod ask;
 mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod inventory;
 pub mod nova;
 mod release;

@@ -123,8 +123,8 @@ mod tests {
         let facts = host_facts(&inventory, &inventory.hosts[0]);
         assert_eq!((facts.name.as_str(), facts.zone.as_str(), facts.servers), ("cmp-1", "az1", 1));
         assert_eq!((facts.service.state.as_str(), facts.service.status.as_str()), ("up", "enabled"));
-        assert_eq!(facts.hypervisor.hostname, "cmp-1.example.net");
-        assert_eq!((facts.vcpus, facts.memory_used_mib), (Some(64), Some(16_384)));
+        assert_eq!(facts.hypervisor.hostname, "cmp-1.example.org");
+        assert_eq!((facts.vcpus, facts.memory_used_mib), (Some(64), Some(512)));
     }
 
     #[test]

@@ -7,6 +7,8 @@ pub mod facts;
 
 mod diagnostic;
 mod document;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod read;
 mod scalars;
 mod schema;

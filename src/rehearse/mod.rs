@@ -5,6 +5,7 @@
 
 mod anonymous;
 mod conditions;
+mod disk;
 pub mod invariants;
 mod machine;
 pub mod made_up;
@@ -19,8 +20,9 @@ mod tests;
 
 pub use anonymous::anonymous;
 pub use conditions::{Conditions, ConditionsError};
+pub use disk::{Kill, KillWhen};
 pub use machine::{CommandHabits, assumed};
-pub use night::{Kill, KillWhen, Night, NightSetup, night};
+pub use night::{Night, NightSetup, night};
 pub use nights::{Became, Downtime, Nights, Spread, Summary, Worst, nights, summary};
 pub use snapshot::{SNAPSHOT_VERSION, Snapshot, SnapshotError};
 

@@ -3,20 +3,19 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::RehearseError;
+use super::disk::{Disk, Kill};
 use super::machine::{CommandHabits, Machine};
 use crate::cloud::Inventory;
-use crate::cloud::sim::{Counts, Faults, Habits, Log, Scene, Seen, Sim, What};
+use crate::cloud::sim::{Counts, Faults, Habits, Log, Scene, Seen, Sim};
 use crate::compile::{Graph, compile};
 use crate::event::{Event, RunId, Update};
-use crate::journal::{Claim, Journal, JournalError, Memory, RunSummary};
+use crate::journal::{Journal, JournalError, Memory};
 use crate::plan::Plan;
 use crate::run::{Begin, Clock, Ended, Setup, drive};
 
@@ -26,8 +25,6 @@ const NIGHT_MAX: Duration = Duration::from_secs(60 * 24 * 3600);
 /// Events and readings of progress in one night at the most: more than the largest graph has, and the only bound on a
 /// run that goes round without its clock moving.
 const UPDATES_MAX: u64 = 50_000_000;
-/// An append with its fsync.
-const FSYNC_MS: [u64; 2] = [1, 8];
 
 /// What a night begins with. Cheap to clone: nights that differ in their seed share the rest.
 #[derive(Debug, Clone)]
@@ -44,7 +41,8 @@ pub struct NightSetup {
     pub faults: Faults,
     pub habits: Habits,
     pub commands: CommandHabits,
-    pub kill: Option<Kill>,
+    /// One for each of the first processes; the last one lives to its end.
+    pub kills: Vec<Kill>,
     /// Whether [`Night::seen`] is kept.
     pub record: bool,
 }
@@ -65,7 +63,7 @@ impl NightSetup {
             faults: Faults::none(),
             habits: Habits::default(),
             commands: CommandHabits::default(),
-            kill: None,
+            kills: Vec::new(),
             record: false,
         })
     }
@@ -74,24 +72,6 @@ impl NightSetup {
     pub fn run_id(&self) -> RunId {
         RunId(format!("rehearsal-{}", self.seed))
     }
-}
-
-/// The process dies at an append, as of `kill -9`, and is taken up again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kill {
-    /// From 1.
-    pub append: u64,
-    pub when: KillWhen,
-    /// Until somebody says `furlough resume`.
-    pub pause: Duration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KillWhen {
-    /// Nothing of the append is on disk.
-    Before,
-    /// All of it is, and nothing that follows from it has been done.
-    After,
 }
 
 /// What became of a night.
@@ -140,11 +120,11 @@ async fn through(setup: &NightSetup, show: &mut (dyn FnMut(&Update) + Send)) -> 
     };
     let sim = Sim::new(scene, log.clone());
     let machine = Arc::new(Machine::new(&sim, &setup.commands, &setup.plan));
-    let disk = Arc::new(Disk::new(&sim, setup.kill));
+    let disk = Arc::new(Disk::new(&sim, Memory::new()));
     let clock = Clock::starting_at(epoch);
     let run = setup.run_id();
     let hosts: Vec<String> = setup.graph.hosts.iter().map(|host| host.name.clone()).collect();
-    let process = |text: &str| log.push_with(sim.now_ms(), || What::Process { text: text.to_owned() });
+    let mut kills = setup.kills.iter();
     let too_many = Notify::new();
     let mut updates = 0_u64;
     let mut counted = |update: &Update| {
@@ -156,6 +136,8 @@ async fn through(setup: &NightSetup, show: &mut (dyn FnMut(&Update) + Send)) -> 
     };
     let mut begin = Begin::New { graph: Box::new(Graph::clone(&setup.graph)), plan_text: None, folder: PathBuf::new() };
     let ended = loop {
+        let kill = kills.next().copied();
+        disk.next_process(kill);
         let _claim = disk.claim(&run, &setup.cloud, &hosts).await?;
         let one = Setup {
             run: run.clone(),
@@ -173,13 +155,16 @@ async fn through(setup: &NightSetup, show: &mut (dyn FnMut(&Update) + Send)) -> 
             () = too_many.notified() => return Err(RehearseError::Endless { seed: setup.seed }),
             () = tokio::time::sleep(NIGHT_MAX) => return Err(RehearseError::Endless { seed: setup.seed }),
         };
-        if let Some(ended) = ended {
-            process("ended");
-            break ended;
+        match ended {
+            Some(ended) if ended.journal_failed.is_none() || kill.is_none() => {
+                disk.tell("ended");
+                break ended;
+            }
+            Some(_) => disk.tell("ended without its journal"),
+            None => disk.tell("killed"),
         }
-        process("killed");
-        tokio::time::sleep(setup.kill.map_or(Duration::ZERO, |kill| kill.pause)).await;
-        process("resumed");
+        tokio::time::sleep(kill.map_or(Duration::ZERO, |kill| kill.pause)).await;
+        disk.tell("resumed");
         begin = match disk.memory.read(&run).await {
             Ok(events) => Begin::Resume { events },
             // Killed before its first event: it never began.
@@ -195,72 +180,6 @@ async fn through(setup: &NightSetup, show: &mut (dyn FnMut(&Update) + Send)) -> 
         seen: log.take(),
         took: from.elapsed(),
         counts: sim.counts(),
-        appends: disk.appends.load(Ordering::Relaxed),
+        appends: disk.appends(),
     })
-}
-
-/// The journal of a night: in memory, as slow as a disk, and with the process's death in it.
-struct Disk {
-    memory: Memory,
-    sim: Arc<Sim>,
-    kill: Option<Kill>,
-    appends: AtomicU64,
-    durable: AtomicU64,
-    died: Notify,
-}
-
-impl Disk {
-    fn new(sim: &Arc<Sim>, kill: Option<Kill>) -> Self {
-        Self {
-            memory: Memory::new(),
-            sim: Arc::clone(sim),
-            kill,
-            appends: AtomicU64::new(0),
-            durable: AtomicU64::new(0),
-            died: Notify::new(),
-        }
-    }
-}
-
-#[async_trait]
-impl Journal for Disk {
-    async fn claim(&self, run: &RunId, cloud: &str, hosts: &[String]) -> Result<Claim, JournalError> {
-        self.memory.claim(run, cloud, hosts).await
-    }
-
-    async fn release(&self, run: &RunId, host: &str) -> Result<(), JournalError> {
-        self.memory.release(run, host).await
-    }
-
-    async fn append(&self, run: &RunId, events: Vec<Event>) -> Result<(), JournalError> {
-        let append = self.appends.fetch_add(1, Ordering::Relaxed) + 1;
-        let kill = self.kill.filter(|kill| kill.append == append).map(|kill| kill.when);
-        // An fsync is not instant: what else may happen meanwhile, happens.
-        tokio::time::sleep(Duration::from_millis(self.sim.next_draw("fsync").between(FSYNC_MS))).await;
-        if kill == Some(KillWhen::Before) {
-            self.died.notify_one();
-            return std::future::pending().await;
-        }
-        let count = events.len() as u64;
-        self.memory.append(run, events).await?;
-        let durable = self.durable.fetch_add(count, Ordering::Relaxed) + count;
-        self.sim.log().push_with(self.sim.now_ms(), || What::Durable { events: durable });
-        if kill == Some(KillWhen::After) {
-            self.died.notify_one();
-            return std::future::pending().await;
-        }
-        Ok(())
-    }
-
-    async fn read(&self, run: &RunId) -> Result<Vec<Event>, JournalError> {
-        self.memory.read(run).await
-    }
-
-    async fn read_after(&self, run: &RunId, seq: u64) -> Result<Vec<Event>, JournalError> {
-        self.memory.read_after(run, seq).await
-    }
-
-    async fn runs(&self) -> Result<Vec<RunSummary>, JournalError> {
-        self.memory.runs().await
-    }
 }

@@ -73,7 +73,7 @@ pub(super) fn nights_on(threads: usize, setup: &NightSetup, first: u64, count: u
 }
 
 fn one(setup: &NightSetup, seed: u64) -> Summary {
-    let setup = NightSetup { seed, record: false, kill: None, ..setup.clone() };
+    let setup = NightSetup { seed, record: false, kills: Vec::new(), ..setup.clone() };
     match night(&setup, &mut |_| {}) {
         Ok(night) => summary(&setup, &night),
         Err(error) => Summary {

@@ -5,7 +5,7 @@ use proptest::prelude::{Just, Strategy, any, prop};
 use proptest::{option, prop_oneof};
 
 use super::Style;
-use crate::cloud::{BlockMigration, Microversion, PowerState, ServerStatus, ServiceStatus};
+use crate::cloud::{Microversion, PowerState, ServerStatus, ServiceStatus};
 use crate::compile::{
     Blocker, BlockerCode, Edge, GRAPH_VERSION, Graph, HostPlan, Phase, ServerPlan, Step, StepId, StepKind,
 };
@@ -13,9 +13,7 @@ use crate::event::{
     Answer, Done, EVENT_VERSION, Ending, Event, EventKind, Intent, Leftover, LeftoverKind, Outcome, Output, Progress,
     ServerBefore, ServiceBefore,
 };
-use crate::plan::{
-    Destinations, Drain, Expr, Finish, Limits, LiveOptions, MoveTimeout, OnFailure, Plan, Rung, Scope, Waves,
-};
+use crate::plan::{Drain, Expr, Limits, LiveOptions, MoveTimeout, Plan, Rung, Scope, fixture};
 
 pub(super) const PLAIN: Style = Style { color: false, width: 100 };
 
@@ -30,30 +28,17 @@ pub(super) fn at(second: i64) -> Timestamp {
 }
 
 pub(super) fn plan() -> Plan {
-    Plan {
-        name: "kernel-reboot".into(),
-        cloud: Some("prod".into()),
-        hosts: Vec::new(),
-        exclude: Vec::new(),
-        waves: Waves { max_hosts: crate::plan::Count::Hosts(1), first: None },
-        drain: Drain {
-            servers: Vec::new(),
-            destinations: Destinations::Scheduler,
-            limits: Limits { cloud: 4, source: 1, destination: None, queue_ahead: 0 },
-            live: LiveOptions {
-                block_migration: BlockMigration::Auto,
-                stalled_after_s: 300,
-                timeout: MoveTimeout { base_s: 600, per_gib_s: 30 },
-            },
-            cold_timeout: MoveTimeout { base_s: 600, per_gib_s: 30 },
-            power_timeout_s: 300,
-            late_arrivals_s: 60,
-        },
-        maintain: Vec::new(),
-        verify: Vec::new(),
-        finish: Finish::Enable,
-        on_failure: OnFailure::Hold,
-    }
+    let plain = fixture::plan(&[], &[]);
+    let timeout = MoveTimeout { base_s: 600, per_gib_s: 30 };
+    let drain = Drain {
+        servers: Vec::new(),
+        limits: Limits { cloud: 4, ..plain.drain.limits },
+        live: LiveOptions { stalled_after_s: 300, timeout, ..plain.drain.live },
+        cold_timeout: timeout,
+        late_arrivals_s: 60,
+        ..plain.drain
+    };
+    Plan { name: "kernel-reboot".into(), cloud: Some("prod".into()), hosts: Vec::new(), drain, ..plain }
 }
 
 fn server(id: &str, name: &str, host: &str, ladder: &[Rung], why: &str) -> ServerPlan {

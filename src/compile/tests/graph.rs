@@ -95,7 +95,7 @@ fn commands_are_rendered_for_each_host_and_must_name_a_program() {
     else {
         panic!("not a command")
     };
-    assert_eq!(argv, &["reboot", "cmp-2.example.net"]);
+    assert_eq!(argv, &["reboot", "cmp-2.example.org"]);
 
     let argv = vec![Template::parse("{{ host.service.forced_down or '' }}").unwrap()];
     full.verify = vec![Action::Run(Command { argv, timeout_s: 60 })];

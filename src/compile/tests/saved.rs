@@ -6,7 +6,10 @@ use Rung::{Cold, Live};
 
 fn small() -> Graph {
     let servers = vec![server("a", "cmp-1"), server("b", "cmp-2")];
-    compile(&plan(&["cmp-[12]"], &[Live]), &cloud(&["cmp-1", "cmp-2", "cmp-3"], servers), "test").unwrap()
+    let mut plan = plan(&["cmp-[12]"], &[Live]);
+    // What the written graph below was compiled from.
+    (plan.drain.live.stalled_after_s, plan.drain.late_arrivals_s) = (300, 30);
+    compile(&plan, &cloud(&["cmp-1", "cmp-2", "cmp-3"], servers), "test").unwrap()
 }
 
 fn step(id: &str, needs: &[&str]) -> Step {
@@ -122,6 +125,6 @@ fn every_difference_is_a_sentence() {
     server name-of-c (c) is SHUTOFF now, and was ACTIVE
     server name-of-c (c) gets cold now, and would have got live, then cold
     server name-of-e (e) is new on host cmp-2: live, then cold
-    new blocker on host cmp-3: its nova-compute is down, and no server leaves such a host by migration
+    new blocker on host cmp-3: its nova-compute is down (last heartbeat 2026-03-01T02:00:00Z), and no server leaves such a host by migration
     ");
 }

@@ -2,20 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::rows::{epoch, host, in_state, inventory, plan, record, server};
-use super::stage::{Cut, Setting, When};
+use super::stage::Setting;
+use crate::cloud::fixture::{epoch, host, in_state, inventory, record, server};
 use crate::cloud::sim::{Faults, Habits, Happening, Scripted};
 use crate::cloud::{
     Capabilities, GroupPolicy, Host, Inventory, Microversion, MigrationKind, MigrationStatus, Server, ServerGroup,
     ServerStatus, ServiceStatus,
 };
 use crate::compile::compile;
+use crate::plan::fixture::plan;
 use crate::plan::{
     Action, Command, Count, Expr, Finish, Limits, MoveTimeout, OnFailure, Plan, Rung, Scope, ServerRule, Template,
     Wait, Waves,
 };
 use crate::rehearse::machine::CommandHabits;
+use crate::rehearse::{Kill, KillWhen};
 use crate::run::Stop;
 
 /// Chance from a number: splitmix64, so that a seed means the same on every machine.
@@ -128,10 +131,11 @@ fn script(dice: &mut Dice, inventory: &Inventory) -> Vec<Scripted> {
     script
 }
 
-fn cut(dice: &mut Dice) -> Cut {
+fn cut(dice: &mut Dice) -> Kill {
     let append = if dice.percent(70) { dice.between(1, 60) } else { dice.between(1, 300) };
-    let when = dice.one(&[When::Before, When::After, When::After, When::Full]);
-    Cut { append, when, pause_ms: dice.one(&[0, 0, 300, 5_000, 70_000, 900_000]) }
+    let when = dice.one(&[KillWhen::Before, KillWhen::After, KillWhen::After, KillWhen::Full]);
+    let pause = Duration::from_millis(dice.one(&[0, 0, 300, 5_000, 70_000, 900_000]));
+    Kill { append, when, pause }
 }
 
 const LADDERS: [&[Rung]; 9] = [
@@ -147,7 +151,7 @@ const LADDERS: [&[Rung]; 9] = [
 ];
 
 fn the_plan(dice: &mut Dice) -> Plan {
-    let mut plan = plan(dice.one(&LADDERS), 1);
+    let mut plan = plan(&["h*"], dice.one(&LADDERS));
     if dice.percent(35) {
         let when = dice.one(&[
             "server.status == 'SHUTOFF'",

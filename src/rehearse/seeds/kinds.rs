@@ -3,16 +3,19 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::over;
-use super::rows::{host, in_state, inventory, plan, server};
-use super::stage::{Cut, Played, Setting, When};
+use super::stage::{Played, Setting};
 use crate::cloud::ServerStatus;
+use crate::cloud::fixture::{host, in_state, inventory, server};
 use crate::cloud::sim::{AskKind, Fate, Faults, Habits, Happening, ReadFate, ReadKind, Scripted, What};
 use crate::compile::{StepId, StepKind, compile};
 use crate::event::{Ending, EventKind};
+use crate::plan::fixture::plan;
 use crate::plan::{Action, Command, Count, Expr, Finish, Rung, Scope, Template, Wait};
 use crate::rehearse::machine::CommandHabits;
+use crate::rehearse::{Kill, KillWhen};
 
 /// What a kind of step asks of the cloud, and what it reads.
 struct Does {
@@ -75,7 +78,7 @@ const READ_FATES: [ReadFate; 6] = [
 /// A night in which every kind of step happens: one host of two servers that are moved live and cold and one that is
 /// stopped, a command, a wait.
 fn whole() -> Setting {
-    let mut plan = plan(&[Rung::Live, Rung::Cold, Rung::Stop], 1);
+    let mut plan = plan(&["h*"], &[Rung::Live, Rung::Cold, Rung::Stop]);
     let rule = crate::plan::ServerRule {
         when: Expr::parse("server.name == 'name-of-s3'", Scope::Server).ok(),
         ladder: vec![Rung::Stop],
@@ -369,9 +372,10 @@ fn every_kind_is_cut_before_and_after_each_of_its_records() {
                 cut_kinds.insert(name(&kind));
             }
             for append in appends {
-                for when in [When::Before, When::After] {
+                for when in [KillWhen::Before, KillWhen::After] {
                     for pause_ms in [0, 200_000] {
-                        let cut = Setting { cuts: vec![Cut { append, when, pause_ms }], ..setting.clone() };
+                        let kill = Kill { append, when, pause: Duration::from_millis(pause_ms) };
+                        let cut = Setting { cuts: vec![kill], ..setting.clone() };
                         let name =
                             format!("{}: {what}, cut at {append} ({when:?}), resumed after {pause_ms} ms", name(&kind));
                         nights.push((name, cut));

@@ -4,7 +4,6 @@
 
 mod draw;
 mod kinds;
-pub(in crate::rehearse) mod rows;
 mod stage;
 mod teeth;
 mod told;

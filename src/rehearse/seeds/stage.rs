@@ -2,19 +2,18 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::{Notify, watch};
 
 use super::told;
-use crate::cloud::sim::{Faults, Habits, Log, Scene, Seen, Sim, What};
+use crate::cloud::sim::{Faults, Habits, Log, Scene, Seen, Sim};
 use crate::cloud::{ComputeService, Inventory, Server};
 use crate::compile::Graph;
 use crate::event::{Ending, Event, RunId, Update};
-use crate::journal::{Claim, Journal, JournalError, Memory, RunSummary};
+use crate::journal::{Journal as _, Memory};
 use crate::plan::Plan;
+use crate::rehearse::disk::{Disk, Kill};
 use crate::rehearse::invariants::{Story, Violation, check};
 use crate::rehearse::machine::{CommandHabits, Machine};
 use crate::run::{Begin, Clock, Ended, Setup, Stop, drive};
@@ -27,26 +26,6 @@ const NIGHT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 const UPDATES_MAX: u64 = 2_000_000;
 /// Between two attempts of an operator who has seen a run fail.
 const OPERATOR_LOOKS: Duration = Duration::from_secs(600);
-
-/// What happens at an append.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum When {
-    /// The process dies, and nothing of the append is on disk.
-    Before,
-    /// The process dies, and all of it is on disk.
-    After,
-    /// The disk is full from here on, and the process lives.
-    Full,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Cut {
-    /// Of its process, from 1.
-    pub append: u64,
-    pub when: When,
-    /// Until the run is taken up again.
-    pub pause_ms: u64,
-}
 
 /// Everything about a night.
 #[derive(Debug, Clone)]
@@ -61,7 +40,7 @@ pub(super) struct Setting {
     pub habits: Habits,
     pub commands: CommandHabits,
     /// One for each of the first processes.
-    pub cuts: Vec<Cut>,
+    pub cuts: Vec<Kill>,
     /// When the operator stops one of the first processes, in milliseconds after it began.
     pub stops: Vec<(u64, Stop)>,
     pub secrets: Vec<String>,
@@ -104,11 +83,11 @@ impl Setting {
         };
         let sim = Sim::new(scene, log.clone());
         let machine = Arc::new(Machine::new(&sim, &self.commands, &self.plan));
-        let disk = Arc::new(Disk::new(&sim));
+        let disk = Arc::new(Disk::new(&sim, Memory::new()));
         let clock = Clock::starting_at(self.inventory.read_at);
         let (mut ending, mut broken, mut tried) = (None, Vec::new(), 0);
         for process in 0.. {
-            disk.cut_by(self.cuts.get(process).copied());
+            disk.next_process(self.cuts.get(process).copied());
             let stop = self.stops.get(process).copied();
             match self.process(&sim, &machine, &disk, &clock, stop).await {
                 Ok(Some(ended)) => {
@@ -123,8 +102,7 @@ impl Setting {
                 }
                 Ok(None) => {
                     disk.tell("killed");
-                    let pause_ms = self.cuts.get(process).map_or(0, |cut| cut.pause_ms);
-                    tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+                    tokio::time::sleep(self.cuts.get(process).map_or(Duration::ZERO, |cut| cut.pause)).await;
                 }
                 Err(text) => {
                     broken.push(Violation { at_ms: sim.now_ms(), invariant: 0, text });
@@ -197,86 +175,5 @@ impl Played {
     /// Everything that happened, a line each, in its order.
     pub(super) fn told(&self) -> String {
         told::lines(&self.seen, &self.events)
-    }
-}
-
-/// A journal in memory, as slow as a disk, in which the process may die.
-struct Disk {
-    memory: Memory,
-    sim: Arc<Sim>,
-    cut: std::sync::Mutex<Option<Cut>>,
-    /// Appends of this process.
-    own: AtomicU64,
-    durable: AtomicU64,
-    died: Notify,
-}
-
-impl Disk {
-    fn new(sim: &Arc<Sim>) -> Self {
-        Self {
-            memory: Memory::new(),
-            sim: Arc::clone(sim),
-            cut: std::sync::Mutex::default(),
-            own: AtomicU64::new(0),
-            durable: AtomicU64::new(0),
-            died: Notify::new(),
-        }
-    }
-
-    fn cut_by(&self, cut: Option<Cut>) {
-        *self.cut.lock().unwrap() = cut;
-        self.own.store(0, Ordering::Relaxed);
-    }
-
-    fn tell(&self, text: &str) {
-        self.sim.log().push(self.sim.now_ms(), What::Process { text: text.to_owned() });
-    }
-}
-
-#[async_trait]
-impl Journal for Disk {
-    async fn claim(&self, run: &RunId, cloud: &str, hosts: &[String]) -> Result<Claim, JournalError> {
-        self.memory.claim(run, cloud, hosts).await
-    }
-
-    async fn release(&self, run: &RunId, host: &str) -> Result<(), JournalError> {
-        self.memory.release(run, host).await
-    }
-
-    async fn append(&self, run: &RunId, events: Vec<Event>) -> Result<(), JournalError> {
-        let own = self.own.fetch_add(1, Ordering::Relaxed) + 1;
-        let cut = *self.cut.lock().unwrap();
-        let now = cut.filter(|cut| cut.append == own).map(|cut| cut.when);
-        // An fsync is not instant: what else may happen meanwhile, happens.
-        tokio::time::sleep(Duration::from_millis(self.sim.next_draw("fsync").between([1, 8]))).await;
-        if cut.is_some_and(|cut| cut.when == When::Full && cut.append <= own) {
-            let (path, cause, remedy) = ("journal".to_owned(), "disk full".to_owned(), "make room".to_owned());
-            return Err(JournalError::Write { path, cause, remedy });
-        }
-        if now == Some(When::Before) {
-            self.died.notify_one();
-            return std::future::pending().await;
-        }
-        let count = events.len() as u64;
-        self.memory.append(run, events).await?;
-        let durable = self.durable.fetch_add(count, Ordering::Relaxed) + count;
-        self.sim.log().push(self.sim.now_ms(), What::Durable { events: durable });
-        if now == Some(When::After) {
-            self.died.notify_one();
-            return std::future::pending().await;
-        }
-        Ok(())
-    }
-
-    async fn read(&self, run: &RunId) -> Result<Vec<Event>, JournalError> {
-        self.memory.read(run).await
-    }
-
-    async fn read_after(&self, run: &RunId, seq: u64) -> Result<Vec<Event>, JournalError> {
-        self.memory.read_after(run, seq).await
-    }
-
-    async fn runs(&self) -> Result<Vec<RunSummary>, JournalError> {
-        self.memory.runs().await
     }
 }

@@ -100,9 +100,9 @@ fn the_same_seed_is_the_same_night_and_another_is_not() {
 fn a_night_with_a_death_in_it_is_the_same_each_time_and_ends_as_without() {
     let whole = told(&setup(Conditions::none(), 1)).0;
     for at in (1..=whole.appends).step_by(7) {
-        for when in [KillWhen::Before, KillWhen::After] {
-            let kill = Some(Kill { append: at, when, pause: Duration::from_secs(90) });
-            let setup = NightSetup { kill, ..setup(Conditions::none(), 1) };
+        for when in [KillWhen::Before, KillWhen::After, KillWhen::Full] {
+            let kill = Kill { append: at, when, pause: Duration::from_secs(90) };
+            let setup = NightSetup { kills: vec![kill], ..setup(Conditions::none(), 1) };
             let first = told(&setup);
             assert_eq!(first.0.ended.ending, Ending::Done, "{kill:?}: {:#?}", first.0.ended);
             assert_eq!(first.0.ended.leftovers, Vec::new(), "{kill:?}");

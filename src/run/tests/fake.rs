@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::night::host;
-use super::{record, server, service};
+use super::record;
+use crate::cloud::fixture::{host, server, service};
 use crate::cloud::{
     Accepted, Ask, Capabilities, Cloud, CloudError, CloudErrorKind, ComputeService, Inventory, LiveProgress,
     Microversion, Migration, MigrationKind, MigrationQuery, MigrationStatus, PowerState, Reading, Refusal, Server,

@@ -11,85 +11,21 @@ mod random;
 mod stage;
 mod states;
 
-use std::collections::BTreeMap;
-
 use tokio::time::Instant;
 
 use super::steps::Asked;
 use super::watch::Seen;
-use crate::cloud::{
-    BlockMigration, ComputeService, Flavor, Migration, MigrationKind, MigrationStatus, PowerState, Server,
-    ServerStatus, ServiceState, ServiceStatus,
-};
+pub(in crate::run) use crate::cloud::fixture::server;
+use crate::cloud::{Migration, MigrationKind, MigrationStatus, Server, fixture};
 use crate::event::{Answer, Intent, ServerBefore};
-use crate::plan::{
-    Count, Destinations, Drain, Finish, HostSelector, Limits, LiveOptions, MoveTimeout, OnFailure, Pattern, Plan, Rung,
-    ServerRule, Waves,
-};
-
-pub(in crate::run) fn service(host: &str) -> ComputeService {
-    ComputeService {
-        id: format!("service-of-{host}"),
-        host: host.to_owned(),
-        zone: "az1".to_owned(),
-        status: ServiceStatus::Enabled,
-        state: ServiceState::Up,
-        disabled_reason: None,
-        forced_down: Some(false),
-        updated_at: None,
-    }
-}
-
-pub(in crate::run) fn server(id: &str, host: &str) -> Server {
-    Server {
-        id: id.to_owned(),
-        name: format!("name-of-{id}"),
-        project_id: "project-1".to_owned(),
-        status: ServerStatus::Active,
-        vm_state: "active".to_owned(),
-        task_state: None,
-        power_state: PowerState::Running,
-        host: Some(host.to_owned()),
-        zone: Some("az1".to_owned()),
-        pinned_zone: None,
-        flavor: Flavor {
-            name: "m1.small".to_owned(),
-            vcpus: 2,
-            memory_mib: 2048,
-            root_gib: 0,
-            ephemeral_gib: 0,
-            swap_mib: 0,
-            extra_specs: BTreeMap::new(),
-            known: true,
-        },
-        image: None,
-        image_properties: None,
-        metadata: BTreeMap::new(),
-        tags: Vec::new(),
-        locked: Some(false),
-        config_drive: false,
-        volumes: Vec::new(),
-        fault: None,
-        created_at: None,
-        updated_at: None,
-    }
-}
+use crate::plan::{Plan, Rung};
 
 pub(in crate::run) fn before(id: &str, host: &str) -> ServerBefore {
     ServerBefore::of(&server(id, host)).unwrap()
 }
 
 pub(in crate::run) fn record(id: u64, server: &str, kind: MigrationKind, status: MigrationStatus) -> Migration {
-    Migration {
-        id,
-        server: server.to_owned(),
-        kind: Some(kind),
-        status,
-        source_host: Some("h1".to_owned()),
-        dest_host: Some("d1".to_owned()),
-        created_at: None,
-        updated_at: None,
-    }
+    Migration { status, dest_host: Some("d1".to_owned()), ..fixture::record(id, server, "h1", kind) }
 }
 
 /// Asked `ago_s` seconds ago.
@@ -114,31 +50,5 @@ pub(in crate::run) fn seen(row: Server, migrations: Vec<Migration>) -> Seen {
 
 /// Empties the hosts `h*` one after another by this ladder.
 pub(in crate::run) fn plan(ladder: &[Rung]) -> Plan {
-    let timeout = MoveTimeout { base_s: 300, per_gib_s: 60 };
-    Plan {
-        name: "kernel".to_owned(),
-        cloud: None,
-        hosts: vec![HostSelector {
-            name: vec![Pattern::parse("h*").unwrap()],
-            aggregate: None,
-            zone: None,
-            when: None,
-            at: "hosts[0]".to_owned(),
-        }],
-        exclude: Vec::new(),
-        waves: Waves { max_hosts: Count::Hosts(1), first: None },
-        drain: Drain {
-            servers: vec![ServerRule { when: None, ladder: ladder.to_vec(), at: "drain.servers[0]".to_owned() }],
-            destinations: Destinations::Scheduler,
-            limits: Limits { cloud: 10, source: 1, destination: None, queue_ahead: 0 },
-            live: LiveOptions { block_migration: BlockMigration::Auto, stalled_after_s: 60, timeout },
-            cold_timeout: timeout,
-            power_timeout_s: 300,
-            late_arrivals_s: 10,
-        },
-        maintain: Vec::new(),
-        verify: Vec::new(),
-        finish: Finish::Enable,
-        on_failure: OnFailure::Hold,
-    }
+    crate::plan::fixture::plan(&["h*"], ladder)
 }

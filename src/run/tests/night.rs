@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::oracle::Oracle;
-use super::{before, plan, server, service};
-use crate::cloud::{Capabilities, Host, Hypervisor, Inventory, Microversion, ServiceStatus};
+use super::{before, plan, server};
+use crate::cloud::ServiceStatus;
+use crate::cloud::fixture::{host, inventory};
 use crate::compile::{Edge, Graph, Step, StepId, StepKind, compile};
 use crate::event::{Answer, Done, Event, EventKind, Intent, Outcome, Output, ServiceBefore};
 use crate::plan::{Action, Command, Count, Finish, Limits, OnFailure, Rung, Template, Waves};
@@ -39,36 +40,11 @@ impl Stage {
             servers.extend((0..count).map(|at| server(&format!("s{index}{at}"), &format!("h{index}"))));
         }
         let names = (0..self.hosts.len()).map(|index| format!("h{index}")).chain(["d1".to_owned()]);
-        let inventory = Inventory {
-            read_at: "2026-03-01T02:00:00Z".parse().unwrap(),
-            capabilities: Capabilities { newest: Microversion::v2(96) },
-            hosts: names.map(|name| host(&name)).collect(),
-            servers,
-            groups: Vec::new(),
-            aggregates: Vec::new(),
-            migrations: Vec::new(),
-            gaps: Vec::new(),
-        };
+        let inventory = inventory(names.map(|name| host(&name)).collect(), servers);
         let graph = compile(&plan, &inventory, "lab").unwrap();
         assert!(graph.blockers.is_empty(), "{:?}", graph.blockers);
         graph
     }
-}
-
-pub(super) fn host(name: &str) -> Host {
-    let hypervisor = Hypervisor {
-        id: name.to_owned(),
-        hostname: name.to_owned(),
-        kind: "QEMU".to_owned(),
-        version: None,
-        vcpus: None,
-        vcpus_used: None,
-        memory_mib: None,
-        memory_used_mib: None,
-        disk_gib: None,
-        disk_used_gib: None,
-    };
-    Host { name: name.to_owned(), service: service(name), hypervisors: vec![hypervisor], aggregates: Vec::new() }
 }
 
 /// Where chance comes from; exhausted, everything goes well.

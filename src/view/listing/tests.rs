@@ -1,77 +1,23 @@
 use proptest::prelude::{ProptestConfig, prop, prop_assert, proptest};
 
 use super::*;
-use crate::cloud::{Capabilities, ComputeService, Flavor, Gap, Hypervisor, Microversion, PowerState, ServerStatus};
+use crate::cloud::fixture::{self, inventory};
+use crate::cloud::{Gap, ServerStatus};
 use crate::event::RunId;
 use crate::view::fixture::{PLAIN, at, hostile, is_harmless};
 use crate::view::text::width;
 
 fn host(name: &str, status: ServiceStatus, state: ServiceState, reason: Option<&str>) -> Host {
-    Host {
-        name: name.into(),
-        service: ComputeService {
-            id: "1".into(),
-            host: name.into(),
-            zone: "nova".into(),
-            status,
-            state,
-            disabled_reason: reason.map(str::to_owned),
-            forced_down: None,
-            updated_at: None,
-        },
-        hypervisors: vec![Hypervisor {
-            id: "1".into(),
-            hostname: name.into(),
-            kind: "QEMU".into(),
-            version: None,
-            vcpus: None,
-            vcpus_used: None,
-            memory_mib: Some(262_144),
-            memory_used_mib: Some(98_816),
-            disk_gib: None,
-            disk_used_gib: None,
-        }],
-        aggregates: vec!["ssd".into(), "rack-7".into()],
-    }
+    let mut row = fixture::host(name);
+    (row.service.zone, row.service.status, row.service.state) = ("nova".into(), status, state);
+    row.service.disabled_reason = reason.map(str::to_owned);
+    row.hypervisors[0].memory_used_mib = Some(98_816);
+    row.aggregates = vec!["ssd".into(), "rack-7".into()];
+    row
 }
 
 fn server(host: &str, status: &str) -> Server {
-    Server {
-        id: status.into(),
-        name: status.into(),
-        project_id: "p".into(),
-        status: ServerStatus::from(status.to_owned()),
-        vm_state: "active".into(),
-        task_state: None,
-        power_state: PowerState::Running,
-        host: Some(host.into()),
-        zone: None,
-        pinned_zone: None,
-        flavor: Flavor { memory_mib: 2048, ..Flavor::default() },
-        image: None,
-        image_properties: None,
-        metadata: BTreeMap::new(),
-        tags: Vec::new(),
-        locked: None,
-        config_drive: false,
-        volumes: Vec::new(),
-        fault: None,
-        created_at: None,
-        updated_at: None,
-    }
-}
-
-fn inventory(hosts: Vec<Host>, servers: Vec<Server>) -> Inventory {
-    Inventory {
-        read_at: at(0),
-        capabilities: Capabilities { newest: Microversion::v2(87) },
-        hosts,
-        servers,
-        groups: Vec::new(),
-        aggregates: Vec::new(),
-        migrations: Vec::new(),
-        gaps: Vec::new(),
-    }
+    Server { name: status.into(), status: ServerStatus::from(status.to_owned()), ..fixture::server(status, host) }
 }
 
 #[test]
@@ -94,6 +40,7 @@ fn hosts_say_who_holds_them() {
         server("cmp-10", "ACTIVE"),
     ];
     let mut inventory = inventory(hosts, servers);
+    inventory.read_at = at(0);
     inventory.gaps.push(Gap { what: "server groups".into(), host: None, why: "403 Forbidden".into() });
     insta::assert_snapshot!(super::hosts(&inventory, PLAIN), @r#"
     HOST    ZONE  SERVICE         SERVERS            MEMORY GiB  AGGREGATES  DISABLED BECAUSE

@@ -40,7 +40,7 @@ async fn disabled_with_a_reason_and_given_back() {
         let row = Cloud::services(&*sim, Some("h1")).await.unwrap().remove(0);
         assert_eq!((row.status, row.disabled_reason.as_deref()), (ServiceStatus::Disabled, Some("furlough")));
         assert_eq!(row.state, ServiceState::Up, "disabled is not down");
-        sim.ask(&Ask::EnableService { host: "h1".into(), service_id: "id-h1".into() }).await.unwrap();
+        sim.ask(&Ask::EnableService { host: "h1".into(), service_id: "service-of-h1".into() }).await.unwrap();
         let row = Cloud::services(&*sim, Some("h1")).await.unwrap().remove(0);
         assert_eq!((row.status, row.disabled_reason), (ServiceStatus::Enabled, None));
         let unknown = Ask::EnableService { host: "nosuch".into(), service_id: "nosuch".into() };

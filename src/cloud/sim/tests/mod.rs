@@ -17,93 +17,33 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{AskKind, Fate, Faults, Habits, Happening, Log, Scene, Scripted, Sim, What};
+use crate::cloud::fixture::{self, epoch, in_state, with_disk};
 use crate::cloud::{
-    Accepted, Ask, BlockMigration, Capabilities, Cloud, CloudError, ComputeService, Flavor, Host, Hypervisor,
-    Inventory, Microversion, Migration, MigrationKind, MigrationStatus, PowerState, Refusal, Server, ServerStatus,
-    ServiceState, ServiceStatus,
+    Accepted, Ask, BlockMigration, Capabilities, Cloud, CloudError, Flavor, Host, Hypervisor, Inventory, Microversion,
+    Migration, MigrationKind, MigrationStatus, PowerState, Refusal, Server, ServerStatus, ServiceState, ServiceStatus,
 };
 
 const NEWEST: u16 = 104;
 
-fn epoch() -> Timestamp {
-    "2026-03-01T02:00:00Z".parse().unwrap()
-}
-
+/// 64 GiB of memory, and no word of its disk.
 fn host(name: &str) -> Host {
-    let service = ComputeService {
-        id: format!("id-{name}"),
-        host: name.to_owned(),
-        zone: "nova".to_owned(),
-        status: ServiceStatus::Enabled,
-        state: ServiceState::Up,
-        disabled_reason: None,
-        forced_down: Some(false),
-        updated_at: Some(epoch()),
-    };
-    let hypervisor = Hypervisor {
-        id: format!("hv-{name}"),
-        hostname: name.to_owned(),
-        kind: "QEMU".to_owned(),
-        version: Some(8_002_000),
-        vcpus: Some(32),
-        vcpus_used: Some(0),
-        memory_mib: Some(64 * 1024),
-        memory_used_mib: Some(512),
-        disk_gib: None,
-        disk_used_gib: None,
-    };
-    Host { name: name.to_owned(), service, hypervisors: vec![hypervisor], aggregates: Vec::new() }
+    let (vcpus, memory_mib) = (Some(32), Some(64 * 1024));
+    let hypervisor = Hypervisor { vcpus, memory_mib, disk_gib: None, disk_used_gib: None, ..fixture::hypervisor(name) };
+    Host { hypervisors: vec![hypervisor], ..fixture::host(name) }
 }
 
 fn server(id: &str, host: &str) -> Server {
-    Server {
-        id: id.to_owned(),
-        name: format!("name-of-{id}"),
-        project_id: "p".to_owned(),
-        status: ServerStatus::Active,
-        vm_state: "active".to_owned(),
-        task_state: None,
-        power_state: PowerState::Running,
-        host: Some(host.to_owned()),
-        zone: Some("nova".to_owned()),
-        pinned_zone: None,
-        flavor: Flavor {
-            name: "m1".to_owned(),
-            vcpus: 2,
-            memory_mib: 4096,
-            root_gib: 10,
-            known: true,
-            ..Flavor::default()
-        },
-        image: Some("image".to_owned()),
-        image_properties: None,
-        metadata: BTreeMap::new(),
-        tags: Vec::new(),
-        locked: Some(false),
-        config_drive: false,
-        volumes: Vec::new(),
-        fault: None,
-        created_at: Some(epoch()),
-        updated_at: Some(epoch()),
-    }
+    with_disk(fixture::server(id, host), 10)
 }
 
 fn stopped(id: &str, host: &str) -> Server {
-    let off = server(id, host);
-    Server { status: ServerStatus::Shutoff, vm_state: "stopped".to_owned(), power_state: PowerState::Shutdown, ..off }
+    in_state(server(id, host), ServerStatus::Shutoff)
 }
 
 fn scene(minor: u16, hosts: &[&str], servers: Vec<Server>) -> Scene {
-    let inventory = Inventory {
-        read_at: epoch(),
-        capabilities: Capabilities { newest: Microversion::v2(minor) },
-        hosts: hosts.iter().map(|name| host(name)).collect(),
-        servers,
-        groups: Vec::new(),
-        aggregates: Vec::new(),
-        migrations: Vec::new(),
-        gaps: Vec::new(),
-    };
+    let hosts = hosts.iter().map(|name| host(name)).collect();
+    let capabilities = Capabilities { newest: Microversion::v2(minor) };
+    let inventory = Inventory { capabilities, ..fixture::inventory(hosts, servers) };
     let (habits, faults) = (Habits::default(), Faults::none());
     Scene { name: "lab".to_owned(), inventory, epoch: epoch(), seed: 7, habits, faults }
 }
@@ -144,7 +84,7 @@ fn stop(id: &str) -> Ask {
 }
 
 fn disable(host: &str) -> Ask {
-    let (service_id, reason) = (format!("id-{host}"), "furlough".to_owned());
+    let (service_id, reason) = (format!("service-of-{host}"), "furlough".to_owned());
     Ask::DisableService { host: host.to_owned(), service_id, reason }
 }
 

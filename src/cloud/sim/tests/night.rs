@@ -33,7 +33,7 @@ async fn drain(sim: &Sim, hosts: usize, hours: u64) {
             sim.reboot(&name, None);
         }
         pass(400).await;
-        let _ = sim.ask(&Ask::EnableService { host: name.clone(), service_id: format!("id-{name}") }).await;
+        let _ = sim.ask(&Ask::EnableService { host: name.clone(), service_id: format!("service-of-{name}") }).await;
     }
 }
 
@@ -186,7 +186,7 @@ fn what_a_night_costs() {
                 }
                 let _ = Cloud::servers(&*sim, &ServerQuery::ChangedSince(since)).await;
             }
-            let _ = sim.ask(&Ask::EnableService { host: name.clone(), service_id: format!("id-{name}") }).await;
+            let _ = sim.ask(&Ask::EnableService { host: name.clone(), service_id: format!("service-of-{name}") }).await;
         }
         (Arc::clone(&sim), reads)
     });

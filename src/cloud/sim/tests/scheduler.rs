@@ -2,7 +2,8 @@
 
 use super::super::scheduler::extra_spec_matches;
 use super::*;
-use crate::cloud::{Aggregate, GroupPolicy, ServerGroup};
+use crate::cloud::fixture::group;
+use crate::cloud::{Aggregate, GroupPolicy};
 
 async fn went(sim: &Sim, id: &str) -> Option<String> {
     sim.ask(&live(id)).await.unwrap();
@@ -109,11 +110,6 @@ fn operators_of_extra_specs() {
     ] {
         assert_eq!(extra_spec_matches(value, wanted), matches, "{value} {wanted}");
     }
-}
-
-fn group(policy: GroupPolicy, members: &[&str]) -> ServerGroup {
-    let members = members.iter().map(|id| (*id).to_owned()).collect();
-    ServerGroup { id: "g".into(), name: "g".into(), policy, max_server_per_host: 1, members }
 }
 
 #[tokio::test(start_paused = true)]

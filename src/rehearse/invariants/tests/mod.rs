@@ -8,13 +8,13 @@ use tale::{
     row, settled, started,
 };
 
+use crate::cloud::fixture::{in_state, server, service};
 use crate::cloud::sim::{Question, Told, What};
 use crate::cloud::{
     Ask, ComputeService, GroupPolicy, MigrationKind, MigrationStatus, Refusal, ServerGroup, ServerStatus, ServiceStatus,
 };
 use crate::compile::StepId;
 use crate::event::{Answer, Done, Ending, EventKind, Intent, Leftover, LeftoverKind, Outcome};
-use crate::rehearse::seeds::rows::{in_state, server, service};
 
 fn leftover(kind: LeftoverKind, host: &str, server: Option<&str>) -> Leftover {
     let server = server.map(|id| (id.to_owned(), String::new()));

@@ -1,6 +1,7 @@
 //! A night told by hand: two hosts in a first wave and one in a second, a live and a cold migration, a command on each.
 //! Every line has a name, so that a test says which one is missing, out of place or too many.
 
+use crate::cloud::fixture::{epoch, host, in_state, inventory, record, server, service};
 use crate::cloud::sim::{Question, Seen, Told, What};
 use crate::cloud::{
     Ask, BlockMigration, ComputeService, Inventory, Migration, MigrationKind, MigrationQuery, MigrationStatus, Server,
@@ -10,9 +11,9 @@ use crate::compile::{Graph, StepId, compile};
 use crate::event::{
     Answer, Done, Ending, Event, EventKind, Intent, Leftover, Outcome, Output, ServerBefore, ServiceBefore,
 };
-use crate::plan::{Action, Command, Plan, Rung, Template};
+use crate::plan::fixture::plan;
+use crate::plan::{Action, Command, Count, Plan, Rung, Template};
 use crate::rehearse::invariants::{Story, Violation, check};
-use crate::rehearse::seeds::rows::{epoch, host, in_state, inventory, plan, record, server, service};
 
 pub(super) const REASON: &str = "furlough 20260301-0200-9f2c: kernel";
 
@@ -30,7 +31,8 @@ pub(super) struct Tale {
 }
 
 pub(super) fn the_plan() -> Plan {
-    let mut plan = plan(&[Rung::Live, Rung::Cold, Rung::Stop], 2);
+    let mut plan = plan(&["h*"], &[Rung::Live, Rung::Cold, Rung::Stop]);
+    plan.waves.max_hosts = Count::Hosts(2);
     plan.drain.limits.cloud = 2;
     let argv = vec![Template::parse("reboot").unwrap()];
     plan.maintain = vec![Action::Run(Command { argv, timeout_s: 60 })];

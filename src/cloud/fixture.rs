@@ -1,21 +1,20 @@
-//! Rows of a small cloud, as plain as they can be; whoever wants one otherwise changes it.
+//! Rows of a small cloud for the tests of every room, as plain as they can be; whoever wants one otherwise changes it.
 
 use std::collections::BTreeMap;
 
-use crate::cloud::{
-    BlockMigration, Capabilities, ComputeService, Flavor, Host, Hypervisor, Inventory, Microversion, Migration,
-    MigrationKind, MigrationStatus, PowerState, Server, ServerStatus, ServiceState, ServiceStatus,
-};
-use crate::plan::{
-    Count, Destinations, Drain, Finish, HostSelector, Limits, LiveOptions, MoveTimeout, OnFailure, Pattern, Plan, Rung,
-    ServerRule, Waves,
+use jiff::Timestamp;
+
+use super::{
+    Capabilities, ComputeService, Flavor, GroupPolicy, Host, Hypervisor, Inventory, Microversion, Migration,
+    MigrationKind, MigrationStatus, PowerState, Server, ServerGroup, ServerStatus, ServiceState, ServiceStatus,
 };
 
-pub(in crate::rehearse) fn epoch() -> jiff::Timestamp {
+/// When each row was made, last changed and read.
+pub(crate) fn epoch() -> Timestamp {
     "2026-03-01T02:00:00Z".parse().unwrap()
 }
 
-pub(in crate::rehearse) fn service(host: &str) -> ComputeService {
+pub(crate) fn service(host: &str) -> ComputeService {
     ComputeService {
         id: format!("service-of-{host}"),
         host: host.to_owned(),
@@ -28,10 +27,10 @@ pub(in crate::rehearse) fn service(host: &str) -> ComputeService {
     }
 }
 
-pub(in crate::rehearse) fn host(name: &str) -> Host {
-    let hypervisor = Hypervisor {
-        id: format!("hypervisor-of-{name}"),
-        hostname: format!("{name}.example.org"),
+pub(crate) fn hypervisor(host: &str) -> Hypervisor {
+    Hypervisor {
+        id: format!("hypervisor-of-{host}"),
+        hostname: format!("{host}.example.org"),
         kind: "QEMU".to_owned(),
         version: Some(8_002_002),
         vcpus: Some(64),
@@ -40,11 +39,16 @@ pub(in crate::rehearse) fn host(name: &str) -> Host {
         memory_used_mib: Some(512),
         disk_gib: Some(4_000),
         disk_used_gib: Some(0),
-    };
-    Host { name: name.to_owned(), service: service(name), hypervisors: vec![hypervisor], aggregates: Vec::new() }
+    }
 }
 
-pub(in crate::rehearse) fn server(id: &str, on: &str) -> Server {
+pub(crate) fn host(name: &str) -> Host {
+    let (service, hypervisors) = (service(name), vec![hypervisor(name)]);
+    Host { name: name.to_owned(), service, hypervisors, aggregates: Vec::new() }
+}
+
+/// Runs, and was booted from a volume.
+pub(crate) fn server(id: &str, on: &str) -> Server {
     Server {
         id: id.to_owned(),
         name: format!("name-of-{id}"),
@@ -79,8 +83,14 @@ pub(in crate::rehearse) fn server(id: &str, on: &str) -> Server {
     }
 }
 
+/// The same server with 4 GiB of memory and a disk of its own, made from an image.
+pub(crate) fn with_disk(row: Server, root_gib: u64) -> Server {
+    let flavor = Flavor { memory_mib: 4096, root_gib, ..row.flavor };
+    Server { flavor, image: Some("image-1".to_owned()), ..row }
+}
+
 /// The same server in another state, as a row of Nova's shows it.
-pub(in crate::rehearse) fn in_state(row: Server, status: ServerStatus) -> Server {
+pub(crate) fn in_state(row: Server, status: ServerStatus) -> Server {
     let (vm_state, power_state) = match status {
         ServerStatus::Shutoff => ("stopped", PowerState::Shutdown),
         ServerStatus::Paused => ("paused", PowerState::Paused),
@@ -94,7 +104,8 @@ pub(in crate::rehearse) fn in_state(row: Server, status: ServerStatus) -> Server
     Server { status, vm_state: vm_state.to_owned(), power_state, ..row }
 }
 
-pub(in crate::rehearse) fn record(id: u64, server: &str, from: &str, kind: MigrationKind) -> Migration {
+/// Just accepted, without a destination.
+pub(crate) fn record(id: u64, server: &str, from: &str, kind: MigrationKind) -> Migration {
     Migration {
         id,
         server: server.to_owned(),
@@ -107,7 +118,18 @@ pub(in crate::rehearse) fn record(id: u64, server: &str, from: &str, kind: Migra
     }
 }
 
-pub(in crate::rehearse) fn inventory(hosts: Vec<Host>, servers: Vec<Server>) -> Inventory {
+pub(crate) fn group(policy: GroupPolicy, members: &[&str]) -> ServerGroup {
+    ServerGroup {
+        id: "group-1".to_owned(),
+        name: "quorum".to_owned(),
+        policy,
+        max_server_per_host: 1,
+        members: members.iter().map(|&member| member.to_owned()).collect(),
+    }
+}
+
+/// Microversion 2.96.
+pub(crate) fn inventory(hosts: Vec<Host>, servers: Vec<Server>) -> Inventory {
     Inventory {
         read_at: epoch(),
         capabilities: Capabilities { newest: Microversion::v2(96) },
@@ -117,36 +139,5 @@ pub(in crate::rehearse) fn inventory(hosts: Vec<Host>, servers: Vec<Server>) -> 
         aggregates: Vec::new(),
         migrations: Vec::new(),
         gaps: Vec::new(),
-    }
-}
-
-/// Empties the hosts `h*`, so many at once, by this ladder.
-pub(in crate::rehearse) fn plan(ladder: &[Rung], at_once: u32) -> Plan {
-    let timeout = MoveTimeout { base_s: 300, per_gib_s: 60 };
-    Plan {
-        name: "kernel".to_owned(),
-        cloud: None,
-        hosts: vec![HostSelector {
-            name: vec![Pattern::parse("h*").unwrap()],
-            aggregate: None,
-            zone: None,
-            when: None,
-            at: "hosts[0]".to_owned(),
-        }],
-        exclude: Vec::new(),
-        waves: Waves { max_hosts: Count::Hosts(at_once), first: None },
-        drain: Drain {
-            servers: vec![ServerRule { when: None, ladder: ladder.to_vec(), at: "drain.servers[0]".to_owned() }],
-            destinations: Destinations::Scheduler,
-            limits: Limits { cloud: 10, source: 1, destination: None, queue_ahead: 0 },
-            live: LiveOptions { block_migration: BlockMigration::Auto, stalled_after_s: 60, timeout },
-            cold_timeout: timeout,
-            power_timeout_s: 300,
-            late_arrivals_s: 10,
-        },
-        maintain: Vec::new(),
-        verify: Vec::new(),
-        finish: Finish::Enable,
-        on_failure: OnFailure::Hold,
     }
 }
