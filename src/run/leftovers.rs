@@ -16,7 +16,7 @@ pub fn leftovers(
     run: &RunId,
 ) -> Vec<Leftover> {
     #[cfg(test)]
-    if crate::run::sabotage::on(crate::run::sabotage::Sabotage::NamesNothing) {
+    if crate::run::Sabotage::NamesNothing.is_on() {
         return Vec::new();
     }
     let mut found = Vec::new();
