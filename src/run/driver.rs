@@ -1,7 +1,7 @@
 //! Performs what the engine decides and feeds back what came of it: one loop that numbers events, makes them durable in
 //! groups, shows them, and starts tasks. Everything that is true of a run is true of its events.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,10 +120,8 @@ struct Driver {
     pauses: JoinSet<StepId>,
     journal_failed: Option<String>,
     queueing_stopped: bool,
-    /// Servers that the plan leaves where they are, by host: those of child graphs among them.
-    left_by_plan: HashMap<String, BTreeSet<String>>,
-    /// Those of child graphs alone, in whole: the leftovers name them.
-    left_by_children: Vec<ServerPlan>,
+    /// Servers that the plan leaves where they are, by host: those of the root graph, then those of child graphs.
+    left: BTreeMap<String, Vec<ServerPlan>>,
 }
 
 /// An event on its way into the journal, and who waits for it.
@@ -172,8 +170,7 @@ impl Driver {
             pauses: JoinSet::new(),
             journal_failed: None,
             queueing_stopped: false,
-            left_by_plan: HashMap::new(),
-            left_by_children: Vec::new(),
+            left: BTreeMap::new(),
             setup,
             watch,
         };
@@ -361,18 +358,14 @@ impl Driver {
                 self.queueing_stopped = true;
                 self.watch.queued_ahead(0);
             }
-            EventKind::GraphExtended { graph } => {
-                self.learn_left(&graph.servers);
-                let left = graph.servers.iter().filter(|server| server.ladder.first() == Some(&Rung::Leave));
-                self.left_by_children.extend(left.cloned());
-            }
+            EventKind::GraphExtended { graph } => self.learn_left(&graph.servers),
             _ => {}
         }
     }
 
     fn learn_left(&mut self, servers: &[ServerPlan]) {
         for server in servers.iter().filter(|server| server.ladder.first() == Some(&Rung::Leave)) {
-            self.left_by_plan.entry(server.host.clone()).or_default().insert(server.id.clone());
+            self.left.entry(server.host.clone()).or_default().push(server.clone());
         }
     }
 
@@ -429,9 +422,8 @@ impl Driver {
 
     /// Servers that the host is empty with, whatever their state: those the plan or a step of this run leaves there.
     fn may_stay(&self, host: &str) -> BTreeSet<String> {
-        let mut stays = self.left_by_plan.get(host).cloned().unwrap_or_default();
-        stays.extend(self.engine.left_on(host));
-        stays
+        let by_plan = self.left.get(host).into_iter().flatten().map(|server| server.id.clone());
+        by_plan.chain(self.engine.left_on(host)).collect()
     }
 
     fn check_queue(&mut self, pending: &mut Vec<Pending>) {
@@ -452,14 +444,14 @@ impl Driver {
     fn leave(self) -> Ended {
         Ended {
             ending: Ending::Interrupted,
-            leftovers: leftovers(&self.engine, &self.root, &self.left_by_children, &self.setup.run),
+            leftovers: leftovers(&self.engine, &self.root, &self.left, &self.setup.run),
             in_flight: self.in_flight(),
             journal_failed: self.journal_failed,
         }
     }
 
     async fn end(mut self, show: &mut (dyn FnMut(&Update) + Send)) -> Result<Ended, RunError> {
-        let leftovers = leftovers(&self.engine, &self.root, &self.left_by_children, &self.setup.run);
+        let leftovers = leftovers(&self.engine, &self.root, &self.left, &self.setup.run);
         let ending = self.engine.ending();
         let requests = self.setup.cloud.requests_sent();
         let last = EventKind::RunEnded { ending, leftovers: leftovers.clone(), requests };

@@ -1,16 +1,22 @@
 //! Everything that is not as it should be at the end of a run, from its steps alone: each with what to do next.
 
+use std::collections::BTreeMap;
+
 use super::engine::{Engine, Node};
 use super::state::StepState;
 use crate::compile::{Graph, HostPlan, ServerPlan, StepKind};
 use crate::event::{Answer, Done, Intent, Leftover, LeftoverKind, Outcome, RunId};
-use crate::plan::Rung;
 
-/// Names every leftover of a run, host by host in the order of the plan. `found_left` are servers that child graphs leave
-/// where they are.
-pub fn leftovers(engine: &Engine, graph: &Graph, found_left: &[ServerPlan], run: &RunId) -> Vec<Leftover> {
+/// Names every leftover of a run, host by host in the order of the plan. `left` are the servers that the plan leaves where
+/// they are, by host, those that child graphs found among them.
+pub fn leftovers(
+    engine: &Engine,
+    graph: &Graph,
+    left: &BTreeMap<String, Vec<ServerPlan>>,
+    run: &RunId,
+) -> Vec<Leftover> {
     #[cfg(test)]
-    if crate::run::sabotage::on(crate::run::sabotage::Sabotage::NamesNothing) {
+    if crate::run::Sabotage::NamesNothing.is_on() {
         return Vec::new();
     }
     let mut found = Vec::new();
@@ -19,10 +25,9 @@ pub fn leftovers(engine: &Engine, graph: &Graph, found_left: &[ServerPlan], run:
         if !begun {
             continue;
         }
-        for server in graph.servers.iter().chain(found_left).filter(|server| server.host == host.name) {
+        for server in left.get(&host.name).into_iter().flatten() {
             // One that is only there to be started again has its step to speak for it.
-            let started = has_start(engine, &host.name, &server.id);
-            if server.ladder.first() == Some(&Rung::Leave) && !started {
+            if !has_start(engine, &host.name, &server.id) {
                 found.push(Leftover {
                     kind: LeftoverKind::LeftByPlan,
                     host: host.name.clone(),

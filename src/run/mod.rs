@@ -25,4 +25,6 @@ pub use clock::Clock;
 pub use driver::{Begin, Ended, RunError, Setup, Stop, drive};
 pub use engine::{Effect, Engine, Node};
 pub use leftovers::{leftovers, still_stopped};
+#[cfg(test)]
+pub(crate) use sabotage::Sabotage;
 pub use state::{Illegal, StepState};

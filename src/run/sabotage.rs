@@ -3,7 +3,6 @@
 
 use std::cell::Cell;
 
-use super::state::StepState;
 use super::steps::Trouble;
 use crate::cloud::Accepted;
 use crate::event::EventKind;
@@ -64,15 +63,15 @@ impl Sabotage {
     pub(crate) fn invariant(self) -> u8 {
         Self::ALL.iter().position(|one| *one == self).map_or(0, |at| u8::try_from(at + 1).unwrap())
     }
+
+    /// Whether this thread's executor has this fault.
+    pub(crate) fn is_on(self) -> bool {
+        ON.get() == Some(self)
+    }
 }
 
 thread_local! {
     static ON: Cell<Option<Sabotage>> = const { Cell::new(None) };
-}
-
-/// Whether this thread's executor has this fault.
-pub(crate) fn on(which: Sabotage) -> bool {
-    ON.get() == Some(which)
 }
 
 /// Gives this thread's executor a fault, or takes it away.
@@ -82,15 +81,10 @@ pub(crate) fn set(which: Option<Sabotage>) {
 
 /// Whether this event is one that is not waited for.
 pub(crate) fn hurries(event: &EventKind) -> bool {
-    on(Sabotage::AsksBeforeItIsOnDisk) && matches!(event, EventKind::StepIntended { .. })
+    Sabotage::AsksBeforeItIsOnDisk.is_on() && matches!(event, EventKind::StepIntended { .. })
 }
 
 /// Whether this request is made a second time.
 pub(crate) fn sends_again(answer: &Result<Accepted, Trouble>) -> bool {
-    on(Sabotage::SendsLostAgain) && matches!(answer, Err(Trouble::Cloud(error)) if error.is_lost())
-}
-
-/// Whether a resume takes this for a step that was never begun.
-pub(crate) fn forgets(state: StepState) -> bool {
-    on(Sabotage::ForgetsWhatItAsked) && state.in_flight()
+    Sabotage::SendsLostAgain.is_on() && matches!(answer, Err(Trouble::Cloud(error)) if error.is_lost())
 }

@@ -257,7 +257,7 @@ impl Task {
     async fn tell(&mut self, server: &str) -> Result<(), Stopped> {
         let seen = self.cx.watch.seen(server);
         #[cfg(test)]
-        if crate::run::sabotage::on(crate::run::sabotage::Sabotage::TellsTheRow) {
+        if crate::run::Sabotage::TellsTheRow.is_on() {
             self.record(EventKind::Noted { step: None, text: format!("{:?}", seen.server) }).await?;
         }
         let record = match &self.told.made {

@@ -358,6 +358,16 @@ fn to_be_cut() -> Vec<(&'static str, Setting)> {
     ]
 }
 
+/// How a process ends, and how long after it the run is taken up again. The operator of one that could not write comes
+/// back when he has made room.
+const ENDS: [(KillWhen, u64); 5] = [
+    (KillWhen::Before, 0),
+    (KillWhen::Before, 200_000),
+    (KillWhen::After, 0),
+    (KillWhen::After, 200_000),
+    (KillWhen::Full, 0),
+];
+
 #[test]
 fn every_kind_is_cut_before_and_after_each_of_its_records() {
     let mut nights = Vec::new();
@@ -366,21 +376,20 @@ fn every_kind_is_cut_before_and_after_each_of_its_records() {
     for (what, setting) in to_be_cut() {
         let whole = setting.play();
         assert!(whole.violations.is_empty(), "{what}: {:?}\n{}", whole.violations, whole.told());
+        assert_eq!(whole.ending, Some(Ending::Done), "{what}\n{}", whole.told());
         for kind in kinds() {
             let appends = appends_of(&whole, name(&kind));
             if !appends.is_empty() {
                 cut_kinds.insert(name(&kind));
             }
             for append in appends {
-                for when in [KillWhen::Before, KillWhen::After] {
-                    for pause_ms in [0, 200_000] {
-                        let kill = Kill { append, when, pause: Duration::from_millis(pause_ms) };
-                        let cut = Setting { cuts: vec![kill], ..setting.clone() };
-                        let name =
-                            format!("{}: {what}, cut at {append} ({when:?}), resumed after {pause_ms} ms", name(&kind));
-                        nights.push((name, cut));
-                        wholes.push((state(&whole), whole.ending, taken(&whole)));
-                    }
+                for (when, pause_ms) in ENDS {
+                    let kill = Kill { append, when, pause: Duration::from_millis(pause_ms) };
+                    let cut = Setting { cuts: vec![kill], ..setting.clone() };
+                    let name =
+                        format!("{}: {what}, cut at {append} ({when:?}), resumed after {pause_ms} ms", name(&kind));
+                    nights.push((name, cut));
+                    wholes.push((state(&whole), whole.ending, taken(&whole)));
                 }
             }
         }

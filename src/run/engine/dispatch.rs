@@ -172,8 +172,7 @@ impl Engine {
         }
         let (host, wave) = (node.host, node.step.wave);
         #[cfg(test)]
-        if crate::run::sabotage::on(crate::run::sabotage::Sabotage::EnablesEarly) && node.step.kind == StepKind::Enable
-        {
+        if crate::run::Sabotage::EnablesEarly.is_on() && node.step.kind == StepKind::Enable {
             return self.view(host).emptied;
         }
         match node.step.kind {
@@ -206,7 +205,7 @@ impl Engine {
     fn wave_may_begin(&self, wave: u32) -> bool {
         let earlier = self.open_in_wave.range(..wave).all(|(_, &open)| open == 0);
         #[cfg(test)]
-        if crate::run::sabotage::on(crate::run::sabotage::Sabotage::HoldsNothing) {
+        if crate::run::Sabotage::HoldsNothing.is_on() {
             return earlier;
         }
         earlier && (self.failed == 0 || wave <= 1 || self.on_failure == OnFailure::Continue)

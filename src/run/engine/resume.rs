@@ -27,12 +27,10 @@ impl Engine {
             let node = &mut self.nodes[at];
             (node.starting, node.paused, node.blocked) = (false, false, false);
             #[cfg(test)]
-            if crate::run::sabotage::on(crate::run::sabotage::Sabotage::ForgetsWhatItAsked) && node.state.in_flight() {
+            if crate::run::Sabotage::ForgetsWhatItAsked.is_on() && node.state.in_flight() {
                 node.state = StepState::Started;
             }
             let state = if node.state == StepState::Started { StepState::Waiting } else { node.state };
-            #[cfg(test)]
-            let state = if crate::run::sabotage::forgets(state) { StepState::Waiting } else { state };
             self.set_state(at, state);
         }
         for at in 0..self.nodes.len() {

@@ -44,7 +44,7 @@ impl Kind for Cold {
         let row = cx.watch.server(&self.server, moving::ROW_MAX_AGE).await?;
         let Some(row) = row else { return Ok(Intended::Settled(Outcome::Done(Done::Gone))) };
         #[cfg(test)]
-        if crate::run::sabotage::on(crate::run::sabotage::Sabotage::ConfirmsTheirs)
+        if crate::run::Sabotage::ConfirmsTheirs.is_on()
             && let (ServerStatus::VerifyResize, Some(server)) = (&row.status, ServerBefore::of(&row))
         {
             return Ok(Intended::Ask(Intent::Confirm { server, migration_id: 0 }));

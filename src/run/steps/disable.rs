@@ -43,7 +43,7 @@ impl Kind for Disable {
         let reason = service.disabled_reason.clone().unwrap_or_default();
         let other = run_of_reason(&reason).filter(|run| *run != cx.run.0);
         #[cfg(test)]
-        let other = other.filter(|_| !crate::run::sabotage::on(crate::run::sabotage::Sabotage::TakesTheirHost));
+        let other = other.filter(|_| !crate::run::Sabotage::TakesTheirHost.is_on());
         if let Some(run) = other {
             let remedy = format!("end that run first: `furlough status {run}`, `furlough resume {run}`");
             return Ok(fail(format!("run {run} holds it"), &remedy));
@@ -80,7 +80,7 @@ impl Kind for Disable {
         let Some(asked) = asked else { return Ok(Verdict::Pause(0)) };
         let Intent::Disable { reason, .. } = &asked.intent else { return Err(super::unexpected(&asked.intent)) };
         #[cfg(test)]
-        if crate::run::sabotage::on(crate::run::sabotage::Sabotage::DoesNotReadBack) {
+        if crate::run::Sabotage::DoesNotReadBack.is_on() {
             return Ok(shown(true, asked, "", ""));
         }
         let shows = service(cx).await?.is_some_and(|service| {

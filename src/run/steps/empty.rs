@@ -110,7 +110,7 @@ fn too_early(cx: &Context, first: Instant) -> Option<u64> {
 
 fn what_is_left(cx: &Context, rows: Vec<Server>, records: &[Migration]) -> Left {
     #[cfg(test)]
-    if crate::run::sabotage::on(crate::run::sabotage::Sabotage::CallsItEmpty) {
+    if crate::run::Sabotage::CallsItEmpty.is_on() {
         return Left::Nothing;
     }
     let host = cx.step.host.as_str();

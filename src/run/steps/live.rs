@@ -66,7 +66,7 @@ impl Kind for Live {
         };
         let newest_migration = cx.watch.newest_migration(&self.server, &cx.step.host);
         #[cfg(test)]
-        if crate::run::sabotage::on(crate::run::sabotage::Sabotage::SendsToItsOwnHost) {
+        if crate::run::Sabotage::SendsToItsOwnHost.is_on() {
             let to = Some(cx.step.host.clone());
             return Ok(Intended::Ask(Intent::Live { server, to, newest_migration }));
         }

@@ -86,7 +86,7 @@ impl Start {
 impl Kind for Start {
     async fn already(&mut self, cx: &Context) -> Result<Option<Done>, Trouble> {
         #[cfg(test)]
-        if crate::run::sabotage::on(crate::run::sabotage::Sabotage::LeavesThemOff) {
+        if crate::run::Sabotage::LeavesThemOff.is_on() {
             return Ok(Some(Done::Already { what: "it runs".to_owned() }));
         }
         if cx.stopped.is_none() && !cx.only_gives_back {

@@ -168,19 +168,6 @@ async fn lost_answers_are_looked_for_and_only_what_never_arrived_is_asked_again(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_stopped_is_started_again() {
-    let stage = stopped();
-    let ended = stage.to_the_end().await;
-    assert_eq!((ended.ending, ended.leftovers), (Ending::Done, Vec::new()));
-    home(&stage);
-    let world = stage.fake.world();
-    for server in world.servers.values() {
-        assert_eq!((&server.status, server.host.as_deref()), (&ServerStatus::Active, Some("h1")));
-    }
-    assert_eq!(world.taken.len(), 8, "{:?}", world.taken);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_command_that_fails_holds_the_run_and_names_what_is_left() {
     let stage = command_fails();
     let ended = stage.to_the_end().await;
@@ -328,25 +315,6 @@ async fn a_second_wish_to_stop_waits_for_nothing() {
     assert_eq!(stage.to_the_end().await.ending, Ending::Done);
     home(&stage);
     assert_eq!(stage.fake.world().taken.iter().filter(|what| *what == "live s1").count(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn after_a_journal_failed_nothing_is_asked_whose_intent_is_not_on_disk() {
-    let stage = happy();
-    stage.to_the_end().await;
-    let appends = stage.events().await.len();
-    for at in 1..appends {
-        let stage = happy();
-        let journal = Mortal::dying(&stage.memory, &stage.fake, at, Death::Full);
-        let ended = stage.process(&journal).await.unwrap();
-        if ended.journal_failed.is_none() {
-            break;
-        }
-        assert_eq!(ended.ending, Ending::Failed);
-        assert_eq!(stage.wrongs(), Vec::<String>::new(), "append {at}");
-        assert_eq!(stage.to_the_end().await.ending, Ending::Done, "append {at}");
-        home(&stage);
-    }
 }
 
 #[tokio::test(start_paused = true)]

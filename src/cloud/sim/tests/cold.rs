@@ -14,11 +14,25 @@ const UNTIL_VERIFY: [&str; 9] = [
     "RESIZE resize_finish h2 post-migrating>h2",
 ];
 
+/// `s1` waits for its confirm.
+async fn migrated(sim: &Sim) {
+    sim.ask(&cold("s1")).await.unwrap();
+    pass(60).await;
+}
+
+/// `s1` has been migrated and reverted; the story of its revert.
+async fn reverted(sim: &Sim) -> Vec<String> {
+    migrated(sim).await;
+    story(sim, "s1");
+    sim.ask(&Ask::RevertResize { server: "s1".into() }).await.unwrap();
+    pass(30).await;
+    story(sim, "s1")
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_that_works_and_its_confirm() {
     let sim = plain(NEWEST);
-    sim.ask(&cold("s1")).await.unwrap();
-    pass(60).await;
+    migrated(&sim).await;
     let told = story(&sim, "s1");
     assert_eq!(told[..9], UNTIL_VERIFY);
     assert_eq!(told[9..], ["RESIZE resize_finish h2 finished>h2", "VERIFY_RESIZE - h2 finished>h2"]);
@@ -41,8 +55,7 @@ async fn one_that_works_and_its_confirm() {
 #[tokio::test(start_paused = true)]
 async fn a_stopped_one_stays_stopped() {
     let sim = start(scene(NEWEST, &["h1", "h2"], vec![stopped("s1", "h1")]));
-    sim.ask(&cold("s1")).await.unwrap();
-    pass(60).await;
+    migrated(&sim).await;
     sim.ask(&confirm("s1")).await.unwrap();
     pass(10).await;
     assert_eq!(story(&sim, "s1").last().unwrap(), "SHUTOFF - h2 confirmed>h2");
@@ -52,12 +65,7 @@ async fn a_stopped_one_stays_stopped() {
 #[tokio::test(start_paused = true)]
 async fn a_revert_says_reverted_long_before_the_guest_is_back() {
     let sim = plain(NEWEST);
-    sim.ask(&cold("s1")).await.unwrap();
-    pass(60).await;
-    story(&sim, "s1");
-    sim.ask(&Ask::RevertResize { server: "s1".into() }).await.unwrap();
-    pass(30).await;
-    let told = story(&sim, "s1");
+    let told = reverted(&sim).await;
     let end = [
         "REVERT_RESIZE resize_reverting h2 reverting>h2",
         "REVERT_RESIZE resize_reverting h2 reverted>h2",
@@ -72,12 +80,7 @@ async fn a_revert_says_reverted_long_before_the_guest_is_back() {
 async fn a_stopped_one_that_is_reverted_is_stopped_once_more() {
     // Seen of nova 26 (Zed): VERIFY_RESIZE, powering-off, on the source.
     let sim = start(scene(NEWEST, &["h1", "h2"], vec![stopped("s1", "h1")]));
-    sim.ask(&cold("s1")).await.unwrap();
-    pass(60).await;
-    story(&sim, "s1");
-    sim.ask(&Ask::RevertResize { server: "s1".into() }).await.unwrap();
-    pass(30).await;
-    let told = story(&sim, "s1");
+    let told = reverted(&sim).await;
     let end = [
         "REVERT_RESIZE resize_reverting h1 reverted>h2",
         "VERIFY_RESIZE powering-off h1 reverted>h2",
@@ -124,8 +127,7 @@ async fn up_to_train_no_valid_host_is_the_answer() {
 #[tokio::test(start_paused = true)]
 async fn confirm_with_a_dead_source_waits_for_it() {
     let sim = plain(NEWEST);
-    sim.ask(&cold("s1")).await.unwrap();
-    pass(60).await;
+    migrated(&sim).await;
     sim.happen(Happening::ComputeDies { host: "h1".into(), back_after_ms: Some(30_000) });
     sim.ask(&confirm("s1")).await.unwrap();
     pass(20).await;
@@ -139,8 +141,7 @@ async fn confirm_with_a_dead_source_waits_for_it() {
 #[tokio::test(start_paused = true)]
 async fn a_source_that_is_seen_as_down_is_refused_from_ussuri_and_victoria_on() {
     let sim = start(scene(NEWEST, &["h1", "h2"], vec![server("s1", "h1"), server("s2", "h1")]));
-    sim.ask(&cold("s1")).await.unwrap();
-    pass(60).await;
+    migrated(&sim).await;
     sim.happen(Happening::ComputeDies { host: "h1".into(), back_after_ms: None });
     pass(75).await;
     assert_eq!(refusal(sim.ask(&confirm("s1")).await), Refusal::HostDown);
@@ -149,17 +150,12 @@ async fn a_source_that_is_seen_as_down_is_refused_from_ussuri_and_victoria_on() 
 
 #[tokio::test(start_paused = true)]
 async fn a_finished_one_of_the_inventory_can_be_confirmed() {
-    let waiting = Server { status: ServerStatus::VerifyResize, vm_state: "resized".into(), ..server("s1", "h2") };
+    let waiting = in_state(server("s1", "h2"), ServerStatus::VerifyResize);
     let mut it = scene(NEWEST, &["h1", "h2"], vec![waiting]);
     it.inventory.migrations = vec![Migration {
-        id: 41,
-        server: "s1".into(),
-        kind: Some(MigrationKind::Resize),
         status: MigrationStatus::Finished,
-        source_host: Some("h1".into()),
         dest_host: Some("h2".into()),
-        created_at: Some(epoch()),
-        updated_at: Some(epoch()),
+        ..fixture::record(41, "s1", "h1", MigrationKind::Resize)
     }];
     let sim = start(it);
     sim.ask(&confirm("s1")).await.unwrap();

@@ -57,16 +57,9 @@ async fn what_each_state_allows() {
             let row = Server { status: status.clone(), vm_state: vm_state.into(), ..server("s1", "h1") };
             let mut it = scene(minor, &["h1", "h2"], vec![row]);
             if status == ServerStatus::VerifyResize {
-                it.inventory.migrations = vec![Migration {
-                    id: 1,
-                    server: "s1".into(),
-                    kind: Some(MigrationKind::Cold),
-                    status: MigrationStatus::Finished,
-                    source_host: Some("h2".into()),
-                    dest_host: Some("h1".into()),
-                    created_at: Some(epoch()),
-                    updated_at: Some(epoch()),
-                }];
+                let own = fixture::record(1, "s1", "h2", MigrationKind::Cold);
+                let (status, dest_host) = (MigrationStatus::Finished, Some("h1".to_owned()));
+                it.inventory.migrations = vec![Migration { status, dest_host, ..own }];
             }
             let sim = start(it);
             match sim.ask(&ask).await {
